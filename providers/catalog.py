@@ -1,0 +1,175 @@
+"""
+Price lists in the SkyPilot catalog schema: one CSV per provider, a row per machine type and zone.
+
+Schema: https://github.com/skypilot-org/skypilot-catalog (columns in any order: InstanceType, AcceleratorName,
+AcceleratorCount, vCPUs, MemoryGiB, GpuInfo, Price, SpotPrice, Region, AvailabilityZone). The real files hold rows
+without an accelerator, accelerators without a host, missing prices and `GpuInfo` as a Python literal or as JSON.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from providers.base import Listing, Market, Rejected
+
+NEEDED = {"InstanceType", "AcceleratorName", "AcceleratorCount", "Price", "Region"}
+MARKETS = ((Market.ON_DEMAND, "Price"), (Market.SPOT, "SpotPrice"))
+ABSURD_USD_PER_HOUR = Decimal(100_000)  # No machine on any list costs a thousandth of it per GPU.
+EXAMPLES_MAX = 20
+
+
+class RowSkipped(Exception):
+    """A row that is about an accelerator but cannot be sold; the argument is the reason."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the rows: loaded + not_gpu + skipped = rows."""
+
+    rows: int = 0
+    loaded: int = 0
+    not_gpu: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+    def skip(self, line: int, reason: str, row: dict[str, Any]) -> None:
+        """Count a row that was left out and keep the first few to show."""
+        self.skipped[reason] += 1
+        if len(self.examples) < EXAMPLES_MAX:
+            text = ",".join(str(value) for value in row.values() if value)[:160]
+            self.examples.append({"line": line, "reason": reason, "text": text})
+
+
+def read(lines: Iterable[str], *, provider: str, now: datetime, report: Report) -> Iterator[Listing]:
+    """
+    Yield a Listing per priced market of each good row, and count every row in `report`.
+
+    Raises Rejected when the header is not this schema's.
+    """
+    rows = csv.DictReader(lines, restkey="_extra", strict=False)
+    missing = NEEDED - set(rows.fieldnames or ())
+    if missing:
+        raise Rejected(f"{provider}: not a SkyPilot catalog: no column {', '.join(sorted(missing))}")
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            report.rows += 1
+            report.skip(rows.line_num, "unreadable row", {"error": str(error)})
+            continue
+        report.rows += 1
+        if not (row["AcceleratorName"] or "").strip():
+            report.not_gpu += 1
+            continue
+        try:
+            listings = list(_translate(row, provider=provider, now=now))
+        except RowSkipped as reason:
+            report.skip(rows.line_num, str(reason), row)
+            continue
+        report.loaded += 1
+        yield from listings
+
+
+def _translate(row: dict[str, Any], *, provider: str, now: datetime) -> Iterator[Listing]:
+    if "_extra" in row:
+        raise RowSkipped("more fields than columns")
+    machine_type, region = (row["InstanceType"] or "").strip(), (row["Region"] or "").strip()
+    if not machine_type:
+        raise RowSkipped("accelerator without a host")
+    if not region:
+        raise RowSkipped("no region")
+    count = _positive(row["AcceleratorCount"], "accelerator count")
+    if count is None:
+        raise RowSkipped("no accelerator count")
+    if count != int(count):
+        raise RowSkipped("a fraction of an accelerator")
+    prices = [(market, _price(row.get(column))) for market, column in MARKETS]
+    if not any(price for _, price in prices):
+        raise RowSkipped("no price")
+    for market, price in prices:
+        if price is not None:
+            yield Listing(
+                provider=provider,
+                region=region,
+                zone=(row.get("AvailabilityZone") or "").strip(),
+                machine_type=machine_type,
+                accelerator_label=row["AcceleratorName"].strip(),
+                accelerator_count=int(count),
+                memory_gib=_gpu_memory_gib(row.get("GpuInfo")),
+                vcpus=_number(row.get("vCPUs")),
+                ram_gib=_number(row.get("MemoryGiB")),
+                market=market,
+                usd_per_hour=price,
+                seen_at=now,
+            )
+
+
+def _price(text: str | None) -> Decimal | None:
+    price = _positive(text, "price")
+    if price is not None and price > ABSURD_USD_PER_HOUR:
+        raise RowSkipped("absurd price")
+    return price
+
+
+def _positive(text: str | None, what: str) -> Decimal | None:
+    """Return the number, or None when the field is empty. Raises RowSkipped."""
+    if not (text or "").strip():
+        return None
+    try:
+        value = Decimal(str(text).strip())
+    except InvalidOperation:
+        raise RowSkipped(f"{what} is not a number") from None
+    if not value.is_finite() or value <= 0:
+        raise RowSkipped(f"{what} is not positive")
+    return value
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 < value < float("inf") else None
+
+
+def _gpu_memory_gib(text: str | None) -> float | None:
+    """Read SizeInMiB out of GpuInfo, a Python literal or JSON; None when it is absent, 0 or unreadable."""
+    if not text:
+        return None
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            size_mib = float(parse(text)["Gpus"][0]["MemoryInfo"]["SizeInMiB"])
+            return size_mib / 1024 if 0 < size_mib < float("inf") else None
+        except (ValueError, SyntaxError, KeyError, IndexError, TypeError, RecursionError, MemoryError):
+            continue
+    return None
+
+
+class Catalog:
+    """One `<directory>/<provider>/vms.csv`. Prices only: nothing can be rented here."""
+
+    def __init__(self, *, path: Path, now: datetime) -> None:
+        self.name = path.parent.name
+        self.path = path
+        self.now = now
+        self.report = Report()
+
+    def listings(self) -> Iterable[Listing]:
+        """Return the good rows. Raises Rejected when the file cannot be read or is of another schema."""
+        self.report = Report()
+        try:
+            with self.path.open(newline="", encoding="utf-8", errors="replace") as lines:
+                return list(read(lines, provider=self.name, now=self.now, report=self.report))
+        except OSError as error:
+            raise Rejected(f"{self.path}: {error.strerror}") from error
