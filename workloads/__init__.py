@@ -1,0 +1,1 @@
+"""The work: every lifecycle (workload, placement, lease), the nodes, the training rounds."""

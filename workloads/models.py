@@ -1,0 +1,384 @@
+"""What runs, where it was put, what we rent for it, how it trains, and what happened."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+from offers.models import USD, Offer, Quote
+
+
+class Lifecycle(models.Model):
+    """A row with a state and an alarm clock. workloads.machine moves it; nobody else does."""
+
+    state = models.CharField(max_length=16)
+    entered_at = models.DateTimeField()
+    wake_at = models.DateTimeField()
+    attempts = models.PositiveIntegerField(default=0)
+    claim_token = models.UUIDField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+
+    class Meta:
+        abstract = True
+
+    def workload_of(self) -> int:
+        """Return the id of the workload that it is about."""
+        raise NotImplementedError
+
+    def concerned(self) -> list[tuple[str, int]]:
+        """Return the (kind, id) of the rows that want to look when this one moves."""
+        raise NotImplementedError
+
+
+class Program(models.Model):
+    """A researcher's packed script and directory, named by its hash."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT)
+    sha256 = models.CharField(max_length=64)
+    size_bytes = models.PositiveBigIntegerField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["owner", "sha256"], name="a_program_is_kept_once_per_owner")]
+
+
+class Workload(Lifecycle):
+    """What a customer asked us to run, and how it fares."""
+
+    class State(models.TextChoices):
+        """placing -> starting -> running -> SUCCEEDED; recovering goes round; stopping ends it."""
+
+        PLACING = "placing"
+        STARTING = "starting"
+        RUNNING = "running"
+        RECOVERING = "recovering"
+        STOPPING = "stopping"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    FINAL = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT)
+    quote = models.OneToOneField(Quote, models.PROTECT)
+    program = models.ForeignKey(Program, models.PROTECT)
+    name = models.CharField(max_length=80)
+    script = models.CharField(max_length=255)
+    args = models.JSONField(default=list)
+    budget_usd = models.DecimalField(**USD)
+    idempotency_key = models.CharField(max_length=255, null=True)
+    body_sha256 = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    first_step_at = models.DateTimeField(null=True)
+    reported_at = models.DateTimeField(null=True)  # The last sign of training.
+    ended_at = models.DateTimeField(null=True)
+    end_reason = models.CharField(max_length=24, blank=True)
+    why = models.CharField(max_length=400, blank=True)
+    stop_requested_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "idempotency_key"], name="an_idempotency_key_orders_once"),
+            models.CheckConstraint(condition=Q(budget_usd__gt=0), name="a_workload_has_a_budget"),
+            models.CheckConstraint(
+                condition=~Q(state__in=["succeeded", "failed", "cancelled"])
+                | (Q(ended_at__isnull=False) & ~Q(end_reason="")),
+                name="an_ended_workload_says_when_and_why",
+            ),
+        ]
+        indexes = [models.Index(fields=["wake_at"], name="workload_due")]
+
+    def workload_of(self) -> int:
+        """Itself."""
+        return self.pk
+
+    def concerned(self) -> list[tuple[str, int]]:
+        """Nobody above it."""
+        return []
+
+
+class Placement(Lifecycle):
+    """One workload at one site: one Ray cluster, one member of the rounds."""
+
+    class State(models.TextChoices):
+        """leasing -> joining -> training -> draining -> CLOSED."""
+
+        LEASING = "leasing"
+        JOINING = "joining"
+        TRAINING = "training"
+        DRAINING = "draining"
+        CLOSED = "closed"
+
+    workload = models.ForeignKey(Workload, models.PROTECT, related_name="placements")
+    provider = models.CharField(max_length=32)
+    region = models.CharField(max_length=64)
+    created_at = models.DateTimeField()
+    why = models.CharField(max_length=400, blank=True)  # Of its closing.
+    blame = models.CharField(max_length=24, blank=True)  # Whose doing the closing was: an end_reason, or empty.
+    drain_requested_at = models.DateTimeField(null=True)
+    exit_code = models.SmallIntegerField(null=True)
+    ray_token = models.CharField(max_length=64)  # Of this placement's cluster alone.
+    ray_port = models.PositiveIntegerField()
+    site_secret = models.CharField(max_length=64)
+    # As a member of the rounds:
+    hello_at = models.DateTimeField(null=True)
+    joined = models.BooleanField(default=False)  # Counted on when a round closes.
+    idle_version = models.PositiveIntegerField(null=True)  # Asked for samples in that round and there were none.
+
+    class Meta:
+        indexes = [models.Index(fields=["wake_at"], name="placement_due")]
+
+    @property
+    def site(self) -> str:
+        """Where it runs, for people; as Offer.site."""
+        return self.region if "/" in self.region else f"{self.provider}/{self.region}"
+
+    def workload_of(self) -> int:
+        """Its workload."""
+        return self.workload_id
+
+    def concerned(self) -> list[tuple[str, int]]:
+        """Its workload, and the round that may have counted on it."""
+        rounds = Round.objects.filter(workload_id=self.workload_id, state=Round.State.OPEN)
+        return [("workload", self.workload_id), *(("round", pk) for pk in rounds.values_list("pk", flat=True))]
+
+
+class Lease(Lifecycle):
+    """One machine we pay for, during [opened_at, closed_at), at a price frozen at the sale."""
+
+    class State(models.TextChoices):
+        """requested -> booting -> held -> releasing -> RELEASED; REFUSED; LOST."""
+
+        REQUESTED = "requested"
+        BOOTING = "booting"
+        HELD = "held"
+        RELEASING = "releasing"
+        RELEASED = "released"
+        LOST = "lost"
+        REFUSED = "refused"
+
+    DEAD = (State.RELEASED, State.LOST, State.REFUSED)
+
+    placement = models.ForeignKey(Placement, models.PROTECT, related_name="leases")
+    offer = models.ForeignKey(Offer, models.PROTECT)
+    accelerators = models.PositiveIntegerField()
+    cost_usd_per_hour = models.DecimalField(**USD)
+    sell_usd_per_hour = models.DecimalField(**USD)
+    opened_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True)
+    release_requested_at = models.DateTimeField(null=True)
+    why = models.CharField(max_length=400, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(closed_at=None) | Q(opened_at__isnull=False, closed_at__gte=F("opened_at")),
+                name="a_lease_closes_after_it_opens",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["released", "lost", "refused"])
+                | Q(opened_at=None)
+                | Q(closed_at__isnull=False),
+                name="a_finished_lease_is_closed",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["booting", "held"]) | Q(opened_at__isnull=False),
+                name="a_held_lease_is_paid_for",
+            ),
+        ]
+        indexes = [models.Index(fields=["wake_at"], name="lease_due")]
+
+    @property
+    def key(self) -> str:
+        """What the provider knows it by."""
+        return f"lease-{self.pk}"
+
+    def workload_of(self) -> int:
+        """Its placement's workload."""
+        return self.placement.workload_id
+
+    def concerned(self) -> list[tuple[str, int]]:
+        """Its placement."""
+        return [("placement", self.placement_id)]
+
+
+class Node(models.Model):
+    """The same machine as a place to compute: address, agent, what its agent last said. No money."""
+
+    lease = models.OneToOneField(Lease, models.PROTECT)
+    address = models.CharField(max_length=64)
+    phase = models.CharField(max_length=16, blank=True)
+    exit_code = models.SmallIntegerField(null=True)
+    error = models.JSONField(null=True)  # {code, message}
+    seen_at = models.DateTimeField()
+
+
+class Training(models.Model):
+    """The one training state of a workload: outer parameters theta at `version`, and where the data stands."""
+
+    workload = models.OneToOneField(Workload, models.PROTECT, primary_key=True)
+    tensors = models.JSONField()  # {name: {shape, dtype}}
+    dataset_samples = models.PositiveBigIntegerField()
+    total_samples = models.PositiveBigIntegerField()
+    sync_every_steps = models.PositiveIntegerField()
+    outer_lr = models.FloatField(null=True)  # null: chosen from the rounds that are planned.
+    outer_momentum = models.FloatField(null=True)
+    samples_per_round = models.PositiveBigIntegerField()  # One site's; for planning.
+    next_sample = models.PositiveBigIntegerField(default=0)  # Positions from here on were never leased.
+    version = models.PositiveIntegerField(null=True)  # null: the initial parameters have not come yet.
+    state_sha256 = models.CharField(max_length=64, blank=True)
+    state_bytes = models.PositiveBigIntegerField(default=0)
+    momentum_sha256 = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(next_sample__lte=F("total_samples")), name="samples_end_with_the_data"),
+        ]
+
+
+class Round(Lifecycle):
+    """One outer synchronisation: contributions on theta_version in, theta_(version+1) out."""
+
+    class State(models.TextChoices):
+        """open -> CLOSED."""
+
+        OPEN = "open"
+        CLOSED = "closed"
+
+    workload = models.ForeignKey(Workload, models.PROTECT, related_name="rounds")
+    version = models.PositiveIntegerField()
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    state_sha256 = models.CharField(max_length=64, blank=True)  # theta_(version+1)
+    state_bytes = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workload", "version"], name="a_round_happens_once"),
+            models.UniqueConstraint(fields=["workload"], condition=Q(state="open"), name="one_round_is_open"),
+            models.CheckConstraint(
+                condition=Q(state="open") | (Q(closed_at__isnull=False) & ~Q(state_sha256="")),
+                name="a_closed_round_has_an_update",
+            ),
+        ]
+        indexes = [models.Index(fields=["wake_at"], name="round_due")]
+
+    def workload_of(self) -> int:
+        """Its workload."""
+        return self.workload_id
+
+    def concerned(self) -> list[tuple[str, int]]:
+        """Its workload, whose data may now be used up."""
+        return [("workload", self.workload_id)]
+
+
+class Contribution(models.Model):
+    """What one site hands in to one round. It counts once or not at all."""
+
+    round = models.ForeignKey(Round, models.PROTECT, related_name="contributions")
+    placement = models.ForeignKey(Placement, models.PROTECT)
+    sha256 = models.CharField(max_length=64)
+    samples = models.PositiveBigIntegerField()
+    steps = models.PositiveIntegerField()
+    loss = models.FloatField(null=True)
+    partial = models.BooleanField()
+    status = models.CharField(max_length=12)  # accepted -> merged | late; refused
+    why = models.CharField(max_length=200, blank=True)
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["round", "placement"],
+                condition=~Q(status="refused"),
+                name="a_site_contributes_once_a_round",
+            ),
+        ]
+
+
+class SampleRange(models.Model):
+    """Positions [start, end) of the permutation: leased to a site, waiting to be leased again, or merged for ever."""
+
+    workload = models.ForeignKey(Workload, models.PROTECT, related_name="ranges")
+    start = models.PositiveBigIntegerField()
+    end = models.PositiveBigIntegerField()
+    holder = models.ForeignKey(Placement, models.PROTECT, null=True)
+    contribution = models.ForeignKey(Contribution, models.PROTECT, null=True)  # That used it.
+    merged_version = models.PositiveIntegerField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(end__gt=F("start")), name="a_range_is_not_empty"),
+            models.CheckConstraint(
+                condition=Q(merged_version=None) | Q(contribution__isnull=False), name="what_is_merged_was_contributed"
+            ),
+        ]  # With the exclusion constraint "no_sample_is_leased_twice", which the first migration adds in SQL.
+        indexes = [models.Index(fields=["workload", "start"], name="range_by_place")]
+
+
+class Metric(models.Model):
+    """One row that a session reported."""
+
+    workload = models.ForeignKey(Workload, models.PROTECT, related_name="metrics")
+    placement = models.ForeignKey(Placement, models.PROTECT)
+    seq = models.PositiveBigIntegerField()
+    at = models.DateTimeField()
+    step = models.PositiveBigIntegerField()
+    version = models.PositiveIntegerField()
+    values = models.JSONField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["placement", "seq"], name="a_metric_counts_once")]
+
+
+class LogLine(models.Model):
+    """One line that a lease's processes wrote."""
+
+    workload = models.ForeignKey(Workload, models.PROTECT, related_name="log_lines")
+    lease = models.ForeignKey(Lease, models.PROTECT)
+    seq = models.PositiveBigIntegerField()
+    at = models.DateTimeField()
+    stream = models.CharField(max_length=8)
+    text = models.TextField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["lease", "seq"], name="a_log_line_counts_once")]
+
+
+class Artifact(models.Model):
+    """A model or a checkpoint: bytes with a hash, recorded once they were read back and verified. Never overwritten."""
+
+    workload = models.ForeignKey(Workload, models.PROTECT, related_name="artifacts")
+    kind = models.CharField(max_length=12)  # model, checkpoint
+    name = models.CharField(max_length=120)
+    version = models.PositiveIntegerField()
+    sha256 = models.CharField(max_length=64)
+    size_bytes = models.PositiveBigIntegerField()
+    metrics = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workload", "kind", "version"], name="one_artifact_of_a_kind_per_version"),
+        ]
+
+
+class Event(models.Model):
+    """One move of one lifecycle. Append-only; the timeline customers and developers read."""
+
+    workload = models.ForeignKey(Workload, models.PROTECT, related_name="events")
+    subject_type = models.CharField(max_length=16)
+    subject_id = models.BigIntegerField()
+    from_state = models.CharField(max_length=16)
+    to_state = models.CharField(max_length=16)
+    why = models.CharField(max_length=400, blank=True)
+    at = models.DateTimeField()
+
+
+def born(now: datetime) -> dict[str, datetime]:
+    """Return the columns of a lifecycle row that starts now."""
+    return {"entered_at": now, "wake_at": now}

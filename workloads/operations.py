@@ -1,0 +1,162 @@
+"""The verbs others may use. Asking is all they do: the machines do the moving."""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from offers.matching.solve import SitePlan
+from offers.models import Offer, Quote, QuoteLine
+from workloads import bell, storage
+from workloads.models import Artifact, Lease, Placement, Program, Workload, born
+
+RAY_PORTS = range(21000, 30000)  # Below Linux' ephemeral ports; one per placement, taken in turn.
+
+
+class QuoteExpired(Exception):
+    """The promised price is no longer promised."""
+
+
+class QuoteTaken(Exception):
+    """The quote was ordered already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to run, and at most for how much."""
+
+    quote: Quote
+    program: Program
+    script: str
+    args: tuple[str, ...]
+    name: str
+    budget_usd: Decimal
+    idempotency_key: str | None
+    body_sha256: str
+
+
+@transaction.atomic
+def submit(*, order: Order, now: datetime) -> Workload:
+    """Start a workload at a quoted price. Raises QuoteExpired, QuoteTaken."""
+    if not order.quote.is_open(now):
+        raise QuoteExpired(order.quote.pk)
+    try:
+        with transaction.atomic():
+            workload = Workload.objects.create(
+                owner=order.quote.owner,
+                quote=order.quote,
+                program=order.program,
+                script=order.script,
+                args=list(order.args),
+                name=order.name,
+                budget_usd=order.budget_usd,
+                idempotency_key=order.idempotency_key,
+                body_sha256=order.body_sha256,
+                created_at=now,
+                state=Workload.State.PLACING,
+                **born(now),
+            )
+    except IntegrityError:
+        raise QuoteTaken(order.quote.pk) from None
+    transaction.on_commit(lambda: bell.ring("workload", workload.pk))
+    return workload
+
+
+def keep_program(*, owner_id: int, sha256: str, size_bytes: int, now: datetime) -> tuple[Program, bool]:
+    """Record a program whose bytes are in the store; return it and whether it is new."""
+    return Program.objects.get_or_create(
+        owner_id=owner_id, sha256=sha256, defaults={"size_bytes": size_bytes, "created_at": now}
+    )
+
+
+def request_stop(*, workload_id: int, reason: str, why: str, now: datetime) -> None:
+    """Ask a workload to stop. Asking twice is asking once: the first reason counts."""
+    running = Workload.objects.filter(pk=workload_id, stop_requested_at=None).exclude(state__in=Workload.FINAL)
+    if running.update(stop_requested_at=now, end_reason=reason, why=why[:400]):
+        bell.wake("workload", workload_id, now)
+
+
+def request_drain(*, placement_id: int, why: str, now: datetime) -> None:
+    """Ask a site to hand in what it has and leave. Asking twice is asking once."""
+    if Placement.objects.filter(pk=placement_id, drain_requested_at=None).update(drain_requested_at=now, why=why[:400]):
+        bell.wake("placement", placement_id, now)
+
+
+def release_all(*, placement_id: int, now: datetime) -> None:
+    """Ask for every machine of a site to be given back."""
+    unasked = Lease.objects.filter(placement_id=placement_id, release_requested_at=None)
+    for pk in list(unasked.exclude(state__in=Lease.DEAD).values_list("pk", flat=True)):
+        Lease.objects.filter(pk=pk).update(release_requested_at=now)
+        bell.wake("lease", pk, now)
+
+
+def place_quote(*, workload: Workload, now: datetime) -> None:
+    """Open a placement and its leases for every site of the quote."""
+    by_site: dict[int, list[QuoteLine]] = defaultdict(list)
+    for line in workload.quote.lines.select_related("offer").order_by("id"):
+        by_site[line.site_index].append(line)
+    for lines in by_site.values():
+        priced = [(line.offer, line.nodes, line.cost_usd_per_hour, line.sell_usd_per_hour) for line in lines]
+        _place(workload, priced, now)
+
+
+def place_site(*, workload: Workload, site: SitePlan, now: datetime) -> None:
+    """Open a placement and its leases for one more site, at today's prices."""
+    offers = Offer.objects.in_bulk([offer.id for offer, _ in site.lines])
+    priced = [(offers[seen.id], nodes, offers[seen.id].usd_per_hour, seen.usd_per_hour) for seen, nodes in site.lines]
+    _place(workload, priced, now)
+
+
+def _place(workload: Workload, machines: list[tuple[Offer, int, Decimal, Decimal]], now: datetime) -> None:
+    first = machines[0][0]
+    placement = Placement.objects.create(
+        workload=workload,
+        provider=first.provider,
+        region=first.region,
+        created_at=now,
+        ray_token=secrets.token_hex(32),
+        ray_port=0,
+        site_secret=secrets.token_urlsafe(32),
+        state=Placement.State.LEASING,
+        **born(now),
+    )
+    Placement.objects.filter(pk=placement.pk).update(ray_port=RAY_PORTS[placement.pk % len(RAY_PORTS)])
+    leases = Lease.objects.bulk_create(
+        Lease(
+            placement=placement,
+            offer=offer,
+            accelerators=offer.accelerators,
+            cost_usd_per_hour=cost,
+            sell_usd_per_hour=sell,
+            state=Lease.State.REQUESTED,
+            **born(now),
+        )
+        for offer, nodes, cost, sell in machines
+        for _ in range(nodes)
+    )
+    for lease in leases:
+        transaction.on_commit(lambda pk=lease.pk: bell.ring("lease", pk))  # type: ignore[misc]
+
+
+def keep_artifact(
+    *, workload_id: int, kind: str, name: str, version: int, sha256: str, metrics: dict[str, Any], now: datetime
+) -> Artifact:
+    """Record bytes as a model or checkpoint once they are read back and verified. The first of a version stays.
+
+    Raises storage.ObjectMissing, storage.HashMismatch.
+    """
+    size_bytes = len(storage.get(sha256))
+    artifact, _ = Artifact.objects.get_or_create(
+        workload_id=workload_id,
+        kind=kind,
+        version=version,
+        defaults={"name": name, "sha256": sha256, "size_bytes": size_bytes, "metrics": metrics, "created_at": now},
+    )
+    transaction.on_commit(lambda: bell.wake("workload", workload_id, now))
+    return artifact

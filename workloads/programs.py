@@ -1,0 +1,42 @@
+"""Packed programs: is it one, and does it hold the script?"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zlib
+from pathlib import PurePosixPath
+
+from workloads import storage
+from workloads.models import Program
+
+
+class NotAProgram(Exception):
+    """Not a .tar.gz of plain files below one directory, or without the script."""
+
+
+def check(digest: str) -> list[str]:
+    """Return the names of the files in a stored program. Raises NotAProgram, storage.ObjectMissing."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(storage.get(digest)), mode="r:gz") as packed:
+            members = packed.getmembers()
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise NotAProgram(f"not a readable .tar.gz: {error}") from None
+    for member in members:
+        path = PurePosixPath(member.name)
+        if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+            raise NotAProgram(f"{member.name!r}: only plain files and directories below the program are taken")
+    return [str(PurePosixPath(member.name)) for member in members if member.isfile()]
+
+
+def check_script(digest: str, script: str) -> None:
+    """Raises NotAProgram when the program has no such script."""
+    names = check(digest)
+    if not script.endswith(".py") or str(PurePosixPath(script)) not in names:
+        scripts = [name for name in names if name.endswith(".py")]
+        raise NotAProgram(f"{script!r} is not in the program; it has {', '.join(scripts[:10]) or 'no .py file'}")
+
+
+def find(*, owner_id: int, sha256: str) -> Program | None:
+    """Return the owner's program of that hash, or None."""
+    return Program.objects.filter(owner_id=owner_id, sha256=sha256).first()

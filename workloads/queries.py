@@ -1,0 +1,106 @@
+"""Questions about what runs. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, F, Q, QuerySet, Sum
+
+from workloads.models import Artifact, Contribution, Lease, Metric, Placement, Round, SampleRange, Training, Workload
+
+
+def leases_open_between(start: datetime, end: datetime) -> QuerySet[Lease]:
+    """Return leases whose span [opened_at, closed_at) meets [start, end)."""
+    return Lease.objects.filter(Q(closed_at=None) | Q(closed_at__gt=start), opened_at__lt=end).order_by("id")
+
+
+def leases_of(workload_id: int) -> QuerySet[Lease]:
+    """Return a workload's leases that were ever opened, oldest first."""
+    mine = Lease.objects.filter(placement__workload=workload_id, opened_at__isnull=False)
+    return mine.select_related("placement", "offer").order_by("id")
+
+
+def all_merged(workload_id: int) -> bool:
+    """Whether every sample of the workload is merged; False while nothing is known of its data."""
+    training = Training.objects.filter(pk=workload_id).first()
+    if training is None or training.next_sample < training.total_samples:
+        return False
+    return not SampleRange.objects.filter(workload_id=workload_id, merged_version=None).exists()
+
+
+def samples(workload_id: int) -> dict[str, int]:
+    """Return {total, merged, leased, free}; the last three add up to the first."""
+    training = Training.objects.filter(pk=workload_id).first()
+    if training is None:
+        return {"total": 0, "merged": 0, "leased": 0, "free": 0}
+    width = Sum(F("end") - F("start"))
+    sums = SampleRange.objects.filter(workload_id=workload_id).aggregate(
+        merged=Sum(F("end") - F("start"), filter=Q(merged_version__isnull=False)), known=width
+    )
+    held = Q(holder__isnull=False) | Q(contribution__isnull=False)
+    leased = SampleRange.objects.filter(held, workload_id=workload_id, merged_version=None).aggregate(all=width)["all"]
+    merged = sums["merged"] or 0
+    return {
+        "total": training.total_samples,
+        "merged": merged,
+        "leased": leased or 0,
+        "free": training.total_samples - merged - (leased or 0),
+    }
+
+
+def last_metric(workload_id: int, name: str) -> tuple[float | None, int]:
+    """Return (value, step) of the newest row that reports `name`; (None, 0) when none does."""
+    rows = Metric.objects.filter(workload_id=workload_id, values__has_key=name).order_by("-id")
+    row = rows.first()
+    return (row.values[name], row.step) if row else (None, 0)
+
+
+def placements(workload_id: int) -> QuerySet[Placement]:
+    """Return a workload's placements with their leases, offers and nodes, oldest first."""
+    mine = Placement.objects.filter(workload_id=workload_id).order_by("id")
+    return mine.prefetch_related("leases__offer", "leases__node")
+
+
+def rounds_of(workload_id: int) -> QuerySet[Round]:
+    """Return a workload's rounds with what was handed in, oldest first."""
+    return (
+        Round.objects.filter(workload_id=workload_id).order_by("version").prefetch_related("contributions__placement")
+    )
+
+
+def newest_artifact(workload_id: int) -> Artifact | None:
+    """Return the model, or the newest checkpoint while there is none."""
+    mine = Artifact.objects.filter(workload_id=workload_id)
+    return mine.filter(kind="model").order_by("-id").first() or mine.order_by("-version").first()
+
+
+def measured_speed(*, owner_id: int, program_sha256: str) -> dict[str, float]:
+    """
+    Return samples/s of one accelerator, by name, from this owner's earlier runs of the same program.
+
+    Measured over whole rounds (their opening to the site's contribution), so rounds' own cost is in it.
+    """
+    mine = Contribution.objects.filter(
+        status="merged", partial=False, round__workload__owner=owner_id, round__workload__program__sha256=program_sha256
+    ).annotate(chips=Sum("placement__leases__accelerators"), kinds=Count("placement__leases__offer__accelerator"))
+    totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for one in mine.select_related("round").order_by("-id")[:200]:
+        seconds = (one.received_at - one.round.opened_at).total_seconds()
+        chip = one.placement.leases.select_related("offer").first()
+        if chip is not None and seconds > 0 and one.chips:
+            totals[chip.offer.accelerator][0] += one.samples
+            totals[chip.offer.accelerator][1] += seconds * one.chips
+    return {name: samples / seconds for name, (samples, seconds) in totals.items()}
+
+
+def by_idempotency_key(*, owner_id: int, key: str) -> Workload | None:
+    """Return the workload that this key ordered, if any."""
+    return Workload.objects.filter(owner_id=owner_id, idempotency_key=key).first()
+
+
+def reachable_object(placement: Placement, sha256: str) -> bool:
+    """Whether a site may read this object: a state of its own workload."""
+    mine: dict[str, Any] = {"workload_id": placement.workload_id, "state_sha256": sha256}
+    return Training.objects.filter(**mine).exists() or Round.objects.filter(**mine).exists()

@@ -1,0 +1,136 @@
+"""leasing -> joining -> training -> draining -> closed."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from workloads import operations, rounds
+from workloads.machine import Hop, Machine, Move, Nap
+from workloads.models import Lease, Node, Placement
+
+State = Placement.State
+placement_machine = Machine(Placement, final={State.CLOSED})
+DRAIN_S = 45  # What a site gets to hand in its partial round; machines with a shorter notice are gone before.
+DRAINED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: left on request, the work is not done.
+USERS_FAULTS = {"script_error": "script_error", "requirements_failed": "script_error"}
+
+
+@placement_machine.step(
+    State.LEASING,
+    exits={State.JOINING, State.DRAINING},
+    deadline=timedelta(minutes=20),
+    late=State.DRAINING,
+)
+def leasing(placement: Placement, now: datetime) -> Move:
+    """Wait until every machine of the site is held."""
+    leases = list(placement.leases.all())
+    if over := _over(placement, leases, now):
+        return over
+    if any(lease.state != Lease.State.HELD for lease in leases):
+        return Nap(seconds=1)
+    return Hop(to=State.JOINING)
+
+
+@placement_machine.step(
+    State.JOINING,
+    exits={State.TRAINING, State.DRAINING},
+    deadline=timedelta(minutes=30),
+    late=State.DRAINING,
+)
+def joining(placement: Placement, now: datetime) -> Move:
+    """The agents fetch the program, make its environment and start Ray; the head starts the script."""
+    leases = list(placement.leases.all())
+    if over := _over(placement, leases, now) or _ended(placement, now):
+        return over
+    head = _nodes(placement)[0]
+    if head.phase != "running":
+        return Nap(seconds=1)
+    return Hop(to=State.TRAINING)
+
+
+@placement_machine.step(
+    State.TRAINING,
+    exits={State.DRAINING},
+    deadline=timedelta(days=30),
+    late=State.DRAINING,
+)
+def training(placement: Placement, now: datetime) -> Move:
+    """Until the script ends, a machine is lost, or somebody asks the site to leave."""
+    leases = list(placement.leases.all())
+    return _over(placement, leases, now) or _ended(placement, now) or Nap(seconds=2)
+
+
+@placement_machine.step(
+    State.DRAINING,
+    exits={State.CLOSED},
+    deadline=timedelta(hours=2),
+    late=None,
+)
+def draining(placement: Placement, now: datetime) -> Move:
+    """Let a site that was asked to leave hand in its partial round, then give every machine back."""
+    alive = placement.leases.exclude(state__in=Lease.DEAD)
+    if not alive.exists():
+        code = _exit_code(placement)
+        return Hop(to=State.CLOSED, why=placement.why, set={"exit_code": code}, then=lambda: _close(placement, now))
+    whole = alive.count() == placement.leases.count()
+    asked = placement.drain_requested_at is not None and not placement.blame
+    if asked and whole and _running(placement) and now < placement.entered_at + timedelta(seconds=DRAIN_S):
+        return Nap(seconds=1)
+    return Nap(seconds=1, then=lambda: operations.release_all(placement_id=placement.pk, now=now))
+
+
+def _close(placement: Placement, now: datetime) -> None:
+    rounds.forget(placement_id=placement.pk, now=now)
+
+
+def _over(placement: Placement, leases: list[Lease], now: datetime) -> Hop | None:
+    """A machine that is gone takes its site with it; a site that is asked to leave leaves."""
+    dead = [lease for lease in leases if lease.state in Lease.DEAD]
+    if dead:
+        why = f"lost a machine: {dead[0].why}" if dead[0].opened_at else f"a machine was refused: {dead[0].why}"
+        return _leave(placement, why, now)
+    if placement.drain_requested_at:
+        # It stays a member until it has exited: its partial round still counts.
+        return Hop(to=State.DRAINING, why=placement.why or "asked to leave")
+    return None
+
+
+def _ended(placement: Placement, now: datetime) -> Hop | None:
+    """Look at what the agents say of the script."""
+    for node in _nodes(placement):
+        if node.phase == "failed":
+            error = node.error or {}
+            blame = USERS_FAULTS.get(error.get("code", ""), "")
+            why = f"{error.get('code', 'failed')}: {error.get('message', '')}"
+            return _leave(placement, why, now, blame=blame)
+    head = _nodes(placement)[0]
+    if head.phase != "exited":
+        return None
+    if head.exit_code in (0, DRAINED_EXIT_CODE):
+        return _leave(placement, "the script ended" if head.exit_code == 0 else "left as asked", now)
+    message = (head.error or {}).get("message") or f"the script ended with exit code {head.exit_code}"
+    return _leave(placement, message, now, blame="script_error")
+
+
+def _leave(placement: Placement, why: str, now: datetime, blame: str = "") -> Hop:
+    return Hop(
+        to=State.DRAINING,
+        why=why,
+        set={"why": why[:400], "blame": blame, "exit_code": _exit_code(placement)},
+        then=lambda: rounds.forget(placement_id=placement.pk, now=now),
+    )
+
+
+def _nodes(placement: Placement) -> list[Node]:
+    """Its nodes, the head first."""
+    return list(Node.objects.filter(lease__placement=placement).order_by("lease_id"))
+
+
+def _running(placement: Placement) -> bool:
+    nodes = _nodes(placement)
+    return bool(nodes) and nodes[0].phase == "running"
+
+
+def _exit_code(placement: Placement) -> int | None:
+    nodes = _nodes(placement)
+    return nodes[0].exit_code if nodes else None

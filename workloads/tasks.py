@@ -1,0 +1,19 @@
+"""The clock's way in."""
+
+from celery import shared_task
+from django.utils import timezone
+
+from workloads import orphans
+from workloads.tick import MACHINES
+
+
+@shared_task
+def advance(*, kind: str, pk: int) -> None:
+    """Look at one row."""
+    MACHINES[kind].drive(pk, timezone.now)
+
+
+@shared_task
+def end_orphans() -> int:
+    """End machines that bear our key and that no lease wants."""
+    return orphans.end_orphans(now=timezone.now())
