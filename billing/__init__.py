@@ -1,0 +1,1 @@
+"""The money: reads lease spans; ledger, holds. Knows workloads, never moves them."""
