@@ -1,0 +1,46 @@
+"""Who you are and what moved."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from billing import accounts, queries
+from broker.api import paging, shapes
+
+
+class Me(APIView):
+    """The key's owner."""
+
+    scopes = {"GET": "read"}
+
+    @extend_schema(operation_id="me", responses=shapes.MeShape)
+    def get(self, request: Request) -> Response:
+        """Show who the key belongs to, and the credit."""
+        user = request.user
+        body = {
+            "id": user.pk,
+            "username": user.username,
+            "scopes": request.auth.scopes,
+            "balance_usd": queries.balance_usd(accounts.customer(user.pk)),
+            "available_usd": queries.available_usd(user_id=user.pk, now=timezone.now()),
+        }
+        return Response(shapes.MeShape(body).data)
+
+
+class Ledger(APIView):
+    """The double-entry ledger, as far as it touches the caller."""
+
+    scopes = {"GET": "read"}
+
+    @extend_schema(operation_id="list_ledger", responses=shapes.EntryShape(many=True))
+    def get(self, request: Request) -> Response:
+        """List entries after `?after=`; `sum_usd` is the sum of all accounts that they touch."""
+        rows = queries.entries_of(request.user.pk)
+        if workload := request.query_params.get("workload"):
+            rows = rows.filter(workload_id=int(workload) if workload.isdigit() else 0)
+        body = paging.grown(request, rows, lambda row: shapes.EntryShape(row).data)
+        return Response({**body, "sum_usd": f"{queries.ledger_sum_usd(rows):.6f}"})

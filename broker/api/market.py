@@ -1,0 +1,197 @@
+"""Offers, price lists and quotes."""
+
+from __future__ import annotations
+
+import csv
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import parsers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from broker.api import paging, shapes
+from broker.api.errors import Refused
+from offers import operations, queries
+from offers.matching import need as needs
+from offers.models import Offer, Quote
+from providers.base import Rejected
+from workloads.queries import measured_speed
+
+FILTERS = ("accelerator", "provider", "region", "country", "market", "min_count", "max_usd_per_gpu_hour", "leasable")
+SORTS = ("usd_per_gpu_hour", "usd_per_hour", "accelerators", "id")
+QUERY = [OpenApiParameter(name, str) for name in (*FILTERS, "sort", "limit", "cursor")]
+
+
+class RawParser(parsers.BaseParser):
+    """Any body as it is."""
+
+    media_type = "*/*"
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        """Return the bytes."""
+        return stream.read()
+
+
+class Offers(APIView):
+    """The offer book."""
+
+    scopes = {"GET": "read"}
+
+    @extend_schema(operation_id="list_offers", parameters=QUERY, responses=shapes.OfferShape(many=True))
+    def get(self, request: Request) -> Response:
+        """List offers, filtered and sorted."""
+        unknown = set(request.query_params) - {*FILTERS, "sort", "limit", "cursor"}
+        if unknown:
+            raise Refused(422, "invalid", f"{sorted(unknown)[0]}: no such filter", f"filters: {', '.join(FILTERS)}")
+        sort = request.query_params.get("sort", SORTS[0])
+        if sort.lstrip("-") not in SORTS:
+            raise Refused(422, "invalid", f"sort: {sort!r} cannot be sorted by", f"one of {', '.join(SORTS)}, or -name")
+        wishes = {name: request.query_params[name] for name in FILTERS if name in request.query_params}
+        try:
+            rows = queries.offers_like(wishes, sort=sort)
+        except (ValueError, ArithmeticError):
+            raise Refused(
+                422, "invalid", "min_count and max_usd_per_gpu_hour are numbers", "correct the query"
+            ) from None
+        return Response(paging.keyset(request, rows, sort=sort, show=_shown))
+
+
+def _shown(offer: Offer) -> Any:
+    return shapes.OfferShape(offer).data
+
+
+class Catalogs(APIView):
+    """Price lists brought by hand."""
+
+    scopes = {"PUT": "operate"}
+    parser_classes = [RawParser]
+
+    @extend_schema(operation_id="import_catalog", request=bytes, responses={200: dict})
+    def put(self, request: Request, provider: str) -> Response:
+        """Load one provider's list in the SkyPilot catalog schema."""
+        text = request.data.decode("utf-8", errors="replace") if isinstance(request.data, bytes) else ""
+        try:
+            report, offers = operations.import_catalog(
+                provider=provider, lines=text.splitlines(keepends=True), now=timezone.now()
+            )
+        except (Rejected, csv.Error) as error:
+            raise Refused(422, "not_a_catalog", str(error), "send a vms.csv in the SkyPilot catalog schema") from None
+        return Response(
+            {
+                "provider": provider,
+                "rows": report.rows,
+                "loaded": report.loaded,
+                "not_gpu": report.not_gpu,
+                "skipped": dict(report.skipped),
+                "examples": report.examples,
+                "offers": offers,
+            }
+        )
+
+
+class Quotes(APIView):
+    """Ask what a run would cost to finish."""
+
+    scopes = {"POST": "run"}
+
+    @extend_schema(operation_id="quote", request=shapes.NeedShape, responses={201: shapes.QuotesShape})
+    def post(self, request: Request) -> Response:
+        """Quote whole answers, best first."""
+        try:
+            need = needs.parse(request.data)
+        except needs.NeedInvalid as error:
+            raise Refused(422, "invalid", str(error), "correct the need and ask again") from None
+        me = request.user.pk
+        measured = measured_speed(owner_id=me, program_sha256=need.program) if need.program else {}
+        try:
+            quotes, answer = operations.quote(
+                owner_id=request.user.pk, need=need, measured=measured, now=timezone.now()
+            )
+        except operations.NeedUnmet as unmet:
+            raise _unmet(unmet, need) from None
+        except operations.BudgetBelowCheapest as error:
+            raise Refused(
+                422,
+                "budget_below_cheapest",
+                f"{error}, the budget is {need.budget_usd} USD",
+                f"raise the budget to at least {error.cheapest_usd} USD or ask for less work",
+                cheapest_usd=str(error.cheapest_usd),
+            ) from None
+        body = {
+            "quotes": [quote_json(quote) for quote in quotes],
+            "excluded": _excluded(answer.excluded),
+            "offers_considered": answer.considered,
+        }
+        return Response(shapes.QuotesShape(body).data, status=201)
+
+
+def _unmet(unmet: operations.NeedUnmet, need: needs.Need) -> Refused:
+    answer = unmet.answer
+    excluded = _excluded(answer.excluded)
+    if answer.too_late:
+        excluded.insert(0, {"constraint": f"deadline_hours: {need.deadline_hours:g}", "offers": answer.too_late})
+    parts = [f"{one['constraint']} excludes {one['offers']}" for one in excluded[:4]]
+    message = f"none of {answer.considered} offers meets the need" + (f": {'; '.join(parts)}" if parts else "")
+    hint = (
+        "loosen the constraint that excludes most"
+        if answer.considered
+        else "no price list is loaded and no host is registered"
+    )
+    return Refused(422, "need_unmet", message, hint, excluded=excluded, offers_considered=answer.considered)
+
+
+def _excluded(counts: Any) -> list[dict[str, Any]]:
+    return [{"constraint": name, "offers": count} for name, count in counts]
+
+
+class OneQuote(APIView):
+    """One promised plan."""
+
+    scopes = {"GET": "read"}
+
+    @extend_schema(operation_id="get_quote", responses=shapes.QuoteShape)
+    def get(self, request: Request, pk: int) -> Response:
+        """Show a quote."""
+        return Response(shapes.QuoteShape(quote_json(quote_of(request, pk))).data)
+
+
+def quote_of(request: Request, pk: int) -> Quote:
+    """Return the caller's quote. Raises Refused."""
+    quote = Quote.objects.filter(pk=pk, owner=request.user).first()
+    if quote is None:
+        raise Refused(404, "not_found", f"there is no quote {pk} of yours", "ask for a new one: `yard quote`")
+    return quote
+
+
+def quote_json(quote: Quote) -> dict[str, Any]:
+    """Return a quote as QuoteShape wants it."""
+    lines = list(quote.lines.select_related("offer").order_by("id"))
+    sites = [
+        {
+            "provider": line.offer.provider,
+            "region": line.offer.region,
+            "market": line.offer.market,
+            "instance_type": line.offer.machine_type,
+            "accelerator": line.offer.accelerator,
+            "accelerators": line.offer.accelerators * line.nodes,
+            "nodes": line.nodes,
+            "usd_per_hour": line.sell_usd_per_hour * line.nodes,
+            "offer": line.offer_id,
+        }
+        for line in lines
+    ]
+    return {
+        "id": quote.pk,
+        "expires_at": quote.expires_at,
+        "rank": quote.rank,
+        "need": quote.need,
+        "usd_per_hour": sum(site["usd_per_hour"] for site in sites),
+        "cost_usd": quote.cost_usd,
+        "finish_s": quote.finish_s,
+        "speed": quote.speed,
+        "sites": sites,
+        "why": quote.why,
+    }

@@ -1,0 +1,315 @@
+"""The objects of the API, field by field: what the schema documents is what is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers as s
+
+
+def usd(**options: Any) -> s.DecimalField:
+    """A decimal string of USD with six places."""
+    return s.DecimalField(max_digits=18, decimal_places=6, **options)
+
+
+class OfferShape(s.Serializer[Any]):
+    """One kind of machine at one place, as last seen."""
+
+    id = s.IntegerField()
+    provider = s.CharField()
+    region = s.CharField()
+    zone = s.CharField()
+    country = s.CharField()
+    instance_type = s.CharField(source="machine_type")
+    market = s.ChoiceField(choices=["on_demand", "spot", "reserved"])
+    accelerator = s.CharField()
+    vendor = s.CharField()
+    accelerators = s.IntegerField()
+    memory_gib = s.FloatField(allow_null=True)
+    vcpus = s.FloatField(allow_null=True)
+    ram_gib = s.FloatField(allow_null=True)
+    usd_per_hour = usd()
+    usd_per_gpu_hour = usd()
+    leasable = s.BooleanField()
+    available = s.IntegerField(allow_null=True)
+    seen_at = s.DateTimeField()
+
+
+class NeedShape(s.Serializer[Any]):
+    """What a workload asks for; every field may be left out."""
+
+    accelerator = s.CharField(required=False, allow_null=True)
+    accelerators_per_site = s.IntegerField(required=False, default=1)
+    sites = s.IntegerField(required=False, allow_null=True)
+    min_memory_gib = s.FloatField(required=False, allow_null=True)
+    providers = s.ListField(child=s.CharField(), required=False, allow_null=True)
+    regions = s.ListField(child=s.CharField(), required=False, allow_null=True)
+    countries = s.ListField(child=s.CharField(), required=False, allow_null=True)
+    markets = s.ListField(child=s.CharField(), required=False, allow_null=True)
+    samples = s.IntegerField(required=False, allow_null=True)
+    samples_per_s = s.FloatField(required=False, allow_null=True)
+    program = s.CharField(required=False, allow_null=True)
+    deadline_hours = s.FloatField(required=False, allow_null=True)
+    budget_usd = usd(required=False, allow_null=True)
+
+
+class QuoteSiteShape(s.Serializer[Any]):
+    """Machines at one site of a quote."""
+
+    provider = s.CharField()
+    region = s.CharField()
+    market = s.CharField()
+    instance_type = s.CharField()
+    accelerator = s.CharField()
+    accelerators = s.IntegerField()
+    nodes = s.IntegerField()
+    usd_per_hour = usd()
+    offer = s.IntegerField()
+
+
+class QuoteShape(s.Serializer[Any]):
+    """A whole answer, promised until `expires_at`."""
+
+    id = s.IntegerField()
+    expires_at = s.DateTimeField()
+    rank = s.IntegerField()
+    need = s.JSONField()
+    usd_per_hour = usd()
+    cost_usd = usd(allow_null=True)
+    finish_s = s.FloatField(allow_null=True)
+    speed = s.JSONField()
+    sites = QuoteSiteShape(many=True)
+    why = s.CharField()
+
+
+class ExcludedShape(s.Serializer[Any]):
+    """How many offers a constraint excluded."""
+
+    constraint = s.CharField()
+    offers = s.IntegerField()
+
+
+class QuotesShape(s.Serializer[Any]):
+    """The answer to a need."""
+
+    quotes = QuoteShape(many=True)
+    excluded = ExcludedShape(many=True)
+    offers_considered = s.IntegerField()
+
+
+class OrderShape(s.Serializer[Any]):
+    """An order."""
+
+    quote = s.IntegerField()
+    program = s.RegexField("^[0-9a-f]{64}$")
+    script = s.CharField(max_length=255)
+    args = s.ListField(
+        child=s.CharField(allow_blank=True, trim_whitespace=False, max_length=4096), default=list, max_length=256
+    )
+    name = s.CharField(max_length=80, required=False, default="")
+    budget_usd = usd(required=False, allow_null=True, default=None)
+
+
+class ArtifactShape(s.Serializer[Any]):
+    """A model or a checkpoint."""
+
+    id = s.IntegerField()
+    name = s.CharField()
+    kind = s.ChoiceField(choices=["model", "checkpoint"])
+    version = s.IntegerField()
+    sha256 = s.CharField()
+    size_bytes = s.IntegerField()
+    metrics = s.JSONField()
+    created_at = s.DateTimeField()
+
+
+class NodeShape(s.Serializer[Any]):
+    """A leased machine and what its agent says."""
+
+    lease = s.IntegerField()
+    state = s.CharField()
+    host = s.CharField(allow_null=True)
+    address = s.CharField(allow_null=True)
+    accelerator = s.CharField()
+    accelerators = s.IntegerField()
+    usd_per_hour = usd()
+    opened_at = s.DateTimeField(allow_null=True)
+    closed_at = s.DateTimeField(allow_null=True)
+    phase = s.CharField(allow_blank=True)
+
+
+class SiteShape(s.Serializer[Any]):
+    """A placement."""
+
+    placement = s.IntegerField()
+    provider = s.CharField()
+    region = s.CharField()
+    state = s.CharField()
+    why = s.CharField(allow_blank=True)
+    nodes = NodeShape(many=True)
+
+
+class WorkloadShape(s.Serializer[Any]):
+    """What a customer asked to run, and how it fares."""
+
+    id = s.IntegerField()
+    name = s.CharField()
+    state = s.CharField()
+    end_reason = s.CharField(allow_null=True)
+    why = s.CharField(allow_blank=True)
+    created_at = s.DateTimeField()
+    started_at = s.DateTimeField(allow_null=True)
+    first_step_at = s.DateTimeField(allow_null=True)
+    ended_at = s.DateTimeField(allow_null=True)
+    script = s.CharField()
+    args = s.ListField(child=s.CharField())
+    program = s.CharField()
+    quote = s.IntegerField()
+    need = s.JSONField()
+    budget_usd = usd()
+    hold_usd = usd()
+    spent_usd = usd()
+    version = s.IntegerField(allow_null=True)
+    samples = s.JSONField()
+    loss = s.FloatField(allow_null=True)
+    step = s.IntegerField()
+    sites = SiteShape(many=True)
+    artifact = ArtifactShape(allow_null=True)
+
+
+class EventShape(s.Serializer[Any]):
+    """One move of one lifecycle."""
+
+    id = s.IntegerField()
+    at = s.DateTimeField()
+    subject = s.CharField(source="subject_type")
+    subject_id = s.IntegerField()
+    to = s.CharField(source="to_state")
+    why = s.CharField(allow_blank=True)
+
+    def get_fields(self) -> Any:
+        """`from` is a word of Python's own, so it is named here."""
+        return super().get_fields() | {"from": s.CharField(source="from_state")}
+
+
+class LogLineShape(s.Serializer[Any]):
+    """One line that a lease's processes wrote."""
+
+    id = s.IntegerField()
+    at = s.DateTimeField()
+    site = s.CharField(source="lease.placement.site")
+    host = s.CharField(allow_null=True)
+    stream = s.CharField()
+    text = s.CharField()
+
+
+class MetricShape(s.Serializer[Any]):
+    """One row that a session reported."""
+
+    id = s.IntegerField()
+    at = s.DateTimeField()
+    site = s.CharField(source="placement.site")
+    placement = s.IntegerField(source="placement_id")
+    step = s.IntegerField()
+    version = s.IntegerField()
+    values = s.JSONField()
+
+
+class ContributorShape(s.Serializer[Any]):
+    """What one site handed in."""
+
+    site = s.CharField(source="placement.site")
+    placement = s.IntegerField(source="placement_id")
+    samples = s.IntegerField()
+    steps = s.IntegerField()
+    loss = s.FloatField(allow_null=True)
+    status = s.CharField()
+    why = s.CharField(allow_blank=True)
+    received_at = s.DateTimeField()
+
+
+class RoundShape(s.Serializer[Any]):
+    """One outer synchronisation."""
+
+    version = s.IntegerField()
+    opened_at = s.DateTimeField()
+    closed_at = s.DateTimeField(allow_null=True)
+    contributors = ContributorShape(many=True)
+    samples = s.IntegerField()
+    state_sha256 = s.CharField(allow_blank=True)
+    state_bytes = s.IntegerField()
+
+
+class NewHostShape(s.Serializer[Any]):
+    """A supplier's machine to register."""
+
+    name = s.RegexField(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    region = s.RegexField(r"^[a-z0-9-]{1,30}/[a-z0-9-]{1,30}$", help_text='Your own name and the place: "home/berlin".')
+    country = s.RegexField("^[A-Za-z]{2}$", required=False, default="")
+    usd_per_hour = usd(min_value=0)
+
+
+class HostShape(s.Serializer[Any]):
+    """A supplier's machine."""
+
+    id = s.IntegerField()
+    name = s.CharField()
+    region = s.CharField()
+    country = s.CharField(allow_blank=True)
+    usd_per_hour = usd()
+    state = s.CharField()
+    why = s.CharField(allow_blank=True)
+    hardware = s.JSONField()
+    address = s.CharField(allow_blank=True)
+    seen_at = s.DateTimeField(allow_null=True)
+    reclaim_at = s.DateTimeField(allow_null=True)
+    earned_usd = usd()
+    lease = s.IntegerField(allow_null=True)
+    enrol_token = s.CharField(required=False)
+
+
+class EntryShape(s.Serializer[Any]):
+    """One row of the ledger."""
+
+    id = s.IntegerField()
+    at = s.DateTimeField()
+    debit = s.CharField()
+    credit = s.CharField()
+    amount_usd = usd()
+    what = s.CharField()
+    workload = s.IntegerField(source="workload_id", allow_null=True)
+    lease = s.IntegerField(source="lease_id", allow_null=True)
+
+
+class BillLineShape(s.Serializer[Any]):
+    """One lease's span and price."""
+
+    lease = s.IntegerField()
+    provider = s.CharField()
+    region = s.CharField()
+    host = s.CharField(allow_null=True)
+    usd_per_hour = usd()
+    opened_at = s.DateTimeField()
+    closed_at = s.DateTimeField(allow_null=True)
+    seconds = s.DecimalField(max_digits=18, decimal_places=6)
+    usd = usd()
+
+
+class BillShape(s.Serializer[Any]):
+    """What a workload costs: `total_usd` from the lease spans, `billed_usd` from the ledger."""
+
+    workload = s.IntegerField()
+    total_usd = usd()
+    billed_usd = usd()
+    final = s.BooleanField()
+    leases = BillLineShape(many=True)
+
+
+class MeShape(s.Serializer[Any]):
+    """Who the key belongs to."""
+
+    id = s.IntegerField()
+    username = s.CharField()
+    scopes = s.ListField(child=s.CharField())
+    balance_usd = usd()
+    available_usd = usd()

@@ -1,0 +1,31 @@
+"""The timetable: everything that happens because time passed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "broker.settings")
+app = Celery("broker")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["offers", "workloads", "billing"])
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A task and how often it runs."""
+
+    task: str
+    every_s: float
+
+
+TICK_S = 0.5  # How often rows that are due are looked for; bells make most of them move sooner.
+TIMETABLE = {
+    "refresh the offer book": Entry("offers.tasks.refresh_market", 300),
+    "refresh the suppliers' hosts": Entry("offers.tasks.refresh_hosts", 3),
+    "watch the budgets": Entry("billing.tasks.watch_budgets", 2),
+    "settle": Entry("billing.tasks.settle", 3),
+    "end orphans": Entry("workloads.tasks.end_orphans", 5),
+}
