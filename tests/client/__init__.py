@@ -1,0 +1,1 @@
+"""Tests of the client: the SDK and `yard`."""

@@ -1,0 +1,1 @@
+"""Tests of what `make run` starts on one machine."""
