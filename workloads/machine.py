@@ -8,6 +8,7 @@ anywhere; another repeats the step.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import uuid
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection, models, transaction
+from django.db import DatabaseError, connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Least
 
@@ -135,7 +136,8 @@ class Machine:
         attempts = min(subject.attempts + 1, 30)
         pause = timedelta(seconds=min(2**attempts, NAP_MAX_S))
         row = self.model._default_manager.filter(pk=subject.pk, claim_token=token)
-        row.update(wake_at=now + pause, attempts=attempts, claim_token=None, claimed_until=None)
+        with contextlib.suppress(DatabaseError):  # Without the database the claim runs out by itself.
+            row.update(wake_at=now + pause, attempts=attempts, claim_token=None, claimed_until=None)
 
     def _record(self, subject: Any, token: uuid.UUID, move: Move, now: datetime) -> bool:
         with transaction.atomic():

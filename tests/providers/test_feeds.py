@@ -15,7 +15,8 @@ from providers.lium import Lium
 from providers.vultr import Vultr
 
 PLAN = {"id": "vcg-a100-12c-120g-80vram", "vcpu_count": 12, "ram": 122880, "disk": 1400, "monthly_cost": 1750,
-        "hourly_cost": 2.397, "type": "vcg", "locations": ["ewr", "ams"], "gpu_vram_gb": 80, "gpu_type": "NVIDIA_A100"}  # fmt: skip
+        "hourly_cost": 2.397, "type": "vcg", "locations": ["ewr", "ams"], "gpu_vram_gb": 80,
+        "gpu_type": "NVIDIA_A100"}  # fmt: skip
 NODE = {"id": "5f0c", "gpu_model": "NVIDIA H100 80GB HBM3", "gpu_count": 8, "available_gpu_count": 4,
         "price_per_gpu_hour": 1.9, "gpu_memory_gb": 80, "cpu_count": 128, "ram_gb": 1024, "country_code": "FI",
         "region": "Helsinki", "a_new_field": {}}  # fmt: skip

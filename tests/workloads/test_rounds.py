@@ -1,0 +1,284 @@
+"""Rounds as a site sees them: each sample once, each contribution once or not at all, whatever is sent."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from django.db import IntegrityError, transaction
+
+from tests.conftest import THETA, Site
+from workloads import storage
+from workloads.models import Contribution, Placement, Round, SampleRange, Training, Workload
+from workloads.node.training import codec
+from workloads.steps.round import round_machine
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def sites(make_host, order_run, settle, clock):
+    """Two sites that train, and their agents."""
+    agents = [make_host("one", "home/berlin"), make_host("two", "home/paris")]
+    order_run()
+    settle(*agents, seconds=5)
+    made = [Site(agent.client, next(iter(agent.orders.values()))) for agent in agents]
+    for site in made:
+        site.hello()
+    return made
+
+
+def close_round(clock):
+    for pk in Round.objects.filter(state="open").values_list("pk", flat=True):
+        Round.objects.filter(pk=pk).update(wake_at=clock.now)
+        round_machine.advance(pk, clock.now)
+
+
+def covered(**wanted):
+    return sorted(p for r in SampleRange.objects.filter(**wanted) for p in range(r.start, r.end))
+
+
+def test_all_sites_start_from_the_first_ones_parameters(sites):
+    assert sites[0].version == sites[1].version == 0
+    assert Training.objects.get().state_sha256 == sha256(codec.encode(THETA)).hexdigest()
+
+
+def test_two_sites_never_get_one_sample(sites):
+    _, first = sites[0].lease()
+    _, second = sites[1].lease()
+
+    assert first == [[0, 100]]
+    assert second == [[100, 200]]
+
+
+def test_a_site_that_did_not_hear_the_answer_gets_the_same_samples_again(sites):
+    assert sites[0].lease() == sites[0].lease()
+
+
+def test_the_database_refuses_to_lease_a_sample_twice(sites):
+    sites[0].lease()
+    holder = Placement.objects.get(pk=sites[1].placement)
+
+    with pytest.raises(IntegrityError, match="no_sample_is_leased_twice"), transaction.atomic():
+        SampleRange.objects.create(workload_id=holder.workload_id, start=99, end=120, holder=holder)
+
+
+def test_a_round_closes_when_every_site_has_handed_in_and_all_take_the_same_step(sites, clock):
+    leased = [site.lease()[1] for site in sites]
+    sites[0].give(leased[0], pull=0.1)
+    close_round(clock)
+    assert Training.objects.get().version == 0, "it waits for the other"
+    sites[1].give(leased[1], pull=0.3)
+    close_round(clock)
+
+    training = Training.objects.get()
+    assert training.version == 1
+    theta = codec.decode(storage.get(training.state_sha256))
+    # Weights are equal, the mean delta is .2; 2 rounds are planned: lr 1, momentum .5, Nesterov's first step is 1.5 x.
+    assert np.allclose(theta["w"], THETA["w"] - 0.3, atol=1e-6)
+    assert covered(merged_version=0) == list(range(200))
+
+
+def test_a_single_site_goes_on_where_it_was(sites, clock):
+    _, ranges = sites[0].lease()
+    Placement.objects.filter(pk=sites[1].placement).update(state="closed")
+    sites[0].give(ranges, pull=0.25)
+    close_round(clock)
+
+    theta = codec.decode(storage.get(Training.objects.get().state_sha256))
+    assert np.array_equal(theta["w"], THETA["w"] - np.float32(0.25))
+
+
+def test_a_slow_site_is_waited_for_only_so_long_and_its_samples_are_free_again(sites, clock):
+    leased = [site.lease()[1] for site in sites]
+    sites[0].give(leased[0])
+    clock.forward(seconds=19)
+    close_round(clock)
+    assert Training.objects.get().version == 0
+    clock.forward(seconds=2)
+    close_round(clock)
+    assert Training.objects.get().version == 1
+
+    answer = sites[1].give(leased[1])
+
+    assert answer["status"] == "refused"
+    assert "closed" in answer["why"]
+    assert covered(merged_version=None, holder=None, contribution=None) == list(range(100, 200))
+
+
+def test_the_same_contribution_twice_counts_once(sites, clock):
+    _, ranges = sites[0].lease()
+
+    assert sites[0].give(ranges) == sites[0].give(ranges) == {"status": "accepted", "why": ""}
+    sites[1].lease()
+    Placement.objects.filter(pk=sites[1].placement).update(state="closed")
+    close_round(clock)
+    sites[0].version = 0
+    assert sites[0].give(ranges)["status"] == "accepted", "asked again after the commit, it is told what happened"
+
+    assert Contribution.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"w": np.full((2, 3), np.nan, np.float32), "b": THETA["b"]}, "not finite"),
+        ({"w": THETA["w"]}, "missing tensors"),
+        ({"w": np.zeros((3, 2), np.float32), "b": THETA["b"]}, "float32[3, 2]"),
+        ({"w": np.zeros((2, 3), np.float64), "b": THETA["b"]}, "float64"),
+    ],
+)
+def test_a_bad_contribution_is_refused_with_a_reason_and_the_model_is_untouched(sites, clock, change, why):
+    _, ranges = sites[0].lease()
+    before = Training.objects.get().state_sha256
+
+    answer = sites[0].give(ranges, sha256=sites[0].put(change))
+    close_round(clock)
+
+    assert answer["status"] == "refused"
+    assert why in answer["why"]
+    assert Training.objects.get().state_sha256 == before
+    assert covered(merged_version=None, holder=None) == list(range(100))
+    assert sites[0].lease()[0] == "leased", "it may try again"
+
+
+def test_bytes_that_are_no_tensors_are_refused(sites):
+    _, ranges = sites[0].lease()
+    raw = b"not a safetensors file"
+    digest = sha256(raw).hexdigest()
+    sites[0].ok("PUT", f"objects/{digest}", raw=raw)
+
+    assert "safetensors" in sites[0].give(ranges, sha256=digest)["why"]
+
+
+def test_a_torn_upload_leaves_nothing(sites):
+    raw = codec.encode(THETA)
+
+    answer = sites[0].call("PUT", f"objects/{sha256(raw).hexdigest()[:-1]}0", raw=raw[:-3])
+
+    assert answer.status_code == 422
+    assert answer.json()["error"]["code"] == "hash_mismatch"
+    assert not storage.exists(f"{sha256(raw).hexdigest()[:-1]}0")
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"samples": 400}, "says 400 samples"),
+        ({"ranges": [[100, 200]]}, "not leased to this site"),
+        ({"ranges": [[0, 60], [40, 80]]}, "overlaps"),
+        ({"steps": 0}, "without a step"),
+    ],
+)
+def test_samples_that_were_not_leased_cannot_be_claimed(sites, changed, why):
+    _, ranges = sites[0].lease()
+    body = {"ranges": ranges, "samples": 100, **changed}
+
+    assert why in sites[0].give(**body)["why"]
+
+
+def test_three_refusals_in_a_row_end_the_workload_with_the_reason(sites, settle, clock):
+    for _ in range(3):
+        _, ranges = sites[0].lease()
+        sites[0].give(ranges, sha256=sites[0].put({"w": np.full((2, 3), np.inf, np.float32), "b": THETA["b"]}))
+    settle(seconds=3)
+
+    workload = Workload.objects.get()
+    assert workload.end_reason == "refused_contributions"
+    assert "not finite" in workload.why
+
+
+def test_a_newcomer_waits_for_the_next_round_and_gets_its_state(sites, clock):
+    _, ranges = sites[0].lease()
+    clock.forward(seconds=20)
+    Placement.objects.filter(pk=sites[1].placement).update(joined=False)
+
+    assert sites[1].lease()[0] == "wait"
+    sites[0].give(ranges)
+    close_round(clock)
+    assert sites[1].lease()[0] == "stale"
+    assert sites[1].version == 1
+    assert sites[1].lease()[0] == "leased"
+
+
+def test_a_site_with_another_model_is_told_so(sites):
+    spec = {"w": {"shape": [9], "dtype": "float32"}}
+    body = {"incarnation": "i", "world": 1, "tensors": spec, "dataset_samples": 150, "total_samples": 400,
+            "batch_size": 10, "sync_every_steps": 10}  # fmt: skip
+
+    answer = sites[1].call("POST", "hello", body)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "model_differs")
+
+
+def test_a_site_that_trains_on_other_than_the_leased_accelerators_is_told_so(sites):
+    body = {"incarnation": "i", "world": 8, "tensors": {}, "dataset_samples": 1, "total_samples": 1, "batch_size": 1,
+            "sync_every_steps": 1}  # fmt: skip
+
+    assert sites[0].call("POST", "hello", body).json()["error"]["code"] == "world_differs"
+
+
+def test_one_sites_secret_does_not_open_another(sites):
+    sites[0].header = f"Site {sites[1].placement}.{sites[0].header.partition('.')[2]}"
+
+    assert sites[0].call("POST", "samples", {"version": 0, "count": 1}).status_code == 401
+
+
+def test_a_state_is_read_back_before_it_counts(sites, clock, monkeypatch):
+    leased = [site.lease()[1] for site in sites]
+    for site, ranges in zip(sites, leased, strict=True):
+        site.give(ranges)
+    kept = storage.put
+
+    def lose(digest, chunks):
+        kept(digest, chunks)
+        store, path = storage._locate(digest)
+        store.rm(path)
+
+    monkeypatch.setattr(storage, "put", lose)
+
+    with pytest.raises(storage.ObjectMissing):
+        close_round(clock)
+
+    assert Training.objects.get().version == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happens_each_sample_is_merged_once(sites, clock, seed):
+    """Sites train, fall silent, come back and are cut off at random; in the end all is merged, each position once."""
+    chance = random.Random(seed)
+    held = {0: [], 1: []}
+    for _ in range(400):
+        index = chance.randrange(2)
+        site = sites[index]
+        act = chance.choice(["lease", "give", "partial", "hello", "close", "late", "twice"])
+        if act == "hello" and chance.random() < 0.3:
+            site.hello()
+            held[index] = []
+        elif act == "lease":
+            status, ranges = site.lease()
+            held[index] = ranges if status == "leased" else held[index]
+        elif act in ("give", "twice") and held[index]:
+            site.give(held[index])
+            if act == "twice":
+                site.give(held[index])
+            held[index] = []
+        elif act == "partial" and held[index] and chance.random() < 0.3:
+            (start, end), *_ = held[index]
+            site.give([[start, (start + end + 1) // 2]], partial=True)
+            site.hello()
+            held[index] = []
+        elif act == "late" and chance.random() < 0.2:
+            clock.forward(seconds=50)
+        close_round(clock)
+        clock.now += timedelta(milliseconds=100)
+        if all(s.lease()[0] == "done" for s in sites):
+            break
+
+    merged = [p for r in SampleRange.objects.exclude(merged_version=None) for p in range(r.start, r.end)]
+    assert sorted(merged) == list(range(400))
+    total = sum(c.samples for c in Contribution.objects.filter(status="merged"))
+    assert total == 400
