@@ -99,7 +99,9 @@ def quote(
 
 
 def _promise(owner_id: int, need: Need, plan: solve.Plan, rank: int, speed: estimate.Speed, now: datetime) -> Quote:
-    rates = {site.accelerator: speed.of(site.accelerator) for site in plan.sites}
+    each = {site.accelerator: speed.of(site.accelerator) for site in plan.sites}
+    known = all(rate is not None for rate in each.values())
+    rate = sum((each[site.accelerator] or 0) * site.accelerators for site in plan.sites) if known else None
     made = Quote.objects.create(
         owner_id=owner_id,
         need=need.as_json(),
@@ -107,7 +109,7 @@ def _promise(owner_id: int, need: Need, plan: solve.Plan, rank: int, speed: esti
         why=_why(plan, speed),
         cost_usd=plan.cost_usd,
         finish_s=plan.finish_s,
-        speed={"source": speed.source, "samples_per_s": rates},
+        speed={"source": speed.source if known else "unknown", "samples_per_s": rate, "per_accelerator": each},
         created_at=now,
         expires_at=now + QUOTE_TTL,
     )

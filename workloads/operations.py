@@ -84,7 +84,9 @@ def request_stop(*, workload_id: int, reason: str, why: str, now: datetime) -> N
 
 def request_drain(*, placement_id: int, why: str, now: datetime) -> None:
     """Ask a site to hand in what it has and leave. Asking twice is asking once."""
-    if Placement.objects.filter(pk=placement_id, drain_requested_at=None).update(drain_requested_at=now, why=why[:400]):
+    leaving = (Placement.State.DRAINING, Placement.State.CLOSED)
+    unasked = Placement.objects.filter(pk=placement_id, drain_requested_at=None).exclude(state__in=leaving)
+    if unasked.update(drain_requested_at=now, why=why[:400]):
         bell.wake("placement", placement_id, now)
 
 

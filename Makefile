@@ -1,0 +1,90 @@
+# Two commands: `make run` brings the broker up, `make test` passes its tests. Both install what they need.
+# Only python3.11 with venv, and make, have to be there.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+# 3.11 first: the wheels of the embedded services exist for it.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+ARGS ?=
+SCRIPT ?=
+WHEELS := build/wheel
+export SCRIPT ARGS
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.PHONY: help setup run demo test lint wheel lock clean-state
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: $(BIN)/python ## install everything into .venv, or nothing when nothing changed
+	@wanted=$$(sha256sum < requirements.txt); \
+	if [ "$$wanted" != "$$(cat $(VENV)/.requirements 2>/dev/null)" ]; then \
+	    echo "installing requirements.txt"; \
+	    $(BIN)/python -m pip install --quiet -r requirements.txt; \
+	    echo "$$wanted" > $(VENV)/.requirements; \
+	fi
+	@wanted=$$($(BIN)/python --version; \
+	    find frontend/client workloads/node -type f -not -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); \
+	wanted=$$(sha256sum <<< "$$wanted"); \
+	if [ "$$wanted" != "$$(cat $(VENV)/.client 2>/dev/null)" ] || ! ls $(WHEELS)/*.whl > /dev/null 2>&1; then \
+	    $(MAKE) wheel; \
+	    $(BIN)/python -m pip install --quiet --no-deps --no-index --force-reinstall $(WHEELS)/gpuyard-*.whl; \
+	    echo "$$wanted" > $(VENV)/.client; \
+	fi
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+	    echo "GPUYard needs Python 3.11 or newer; found: $$("$(PYTHON)" --version 2>&1 || echo none)." >&2; \
+	    echo "Install it (Debian: apt install python3.11 python3.11-venv), or name it: make PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; \
+	fi
+	@"$(PYTHON)" -m venv $(VENV) || { \
+	    rm -rf $(VENV); \
+	    echo "Python's venv module does not work (Debian: apt install python3-venv)." >&2; \
+	    exit 1; \
+	}
+
+run: setup ## bring the whole broker up on this machine; Ctrl-C stops it (EXAMPLE=0, GPUYARD_PORT, GPUYARD_HOME)
+	@exec $(BIN)/python manage.py up
+
+demo: setup ## tell the whole story once, a lost machine included (SCRIPT=path ARGS="...")
+	@exec $(BIN)/python manage.py demo
+
+test: setup ## run the tests beside a throw-away Postgres and Redis (ARGS="tests/local -k redis")
+	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## check style, types and the order of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/mypy
+
+wheel: $(BIN)/python ## build the package for people and hosts, which the broker serves
+	@rm -rf $(WHEELS).part && mkdir -p $(WHEELS).part
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-index --no-build-isolation -w $(WHEELS).part ./frontend/client
+	@rm -rf $(WHEELS) && mv $(WHEELS).part $(WHEELS) && echo "built $$(ls $(WHEELS)/*.whl)"
+
+# "+cpu" names a build, not a version: without it the pin fits whichever build the index of that machine has.
+lock: $(BIN)/python ## write requirements.txt from what is installed and tested now
+	@{ echo "# Made by \`make lock\` from requirements.in; what was installed when the tests last passed."; \
+	   $(BIN)/python -m pip freeze --exclude gpuyard | sed 's/+cpu$$//'; } > requirements.txt.part
+	@mv requirements.txt.part requirements.txt
+	@wc -l requirements.txt
+
+clean-state: ## forget all state of `make run` and `make demo` (not the installation)
+	@for state in .yard .yard-demo; do \
+	    [ -d "$$state" ] || continue; \
+	    if [ -e "$$state/lock" ] && ! flock -n "$$state/lock" true; then \
+	        echo "$$state is in use by process $$(cat "$$state/lock"): stop it first." >&2; exit 1; \
+	    fi; \
+	    if [ -s "$$state/postgres/elsewhere" ]; then rm -rf "$$(cat "$$state/postgres/elsewhere")"; fi; \
+	    rm -rf "$$state"; \
+	done

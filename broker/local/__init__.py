@@ -1,0 +1,1 @@
+"""Everything `make run` starts on one machine: embedded Postgres and Redis, processes, hosts."""

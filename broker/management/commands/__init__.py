@@ -1,0 +1,1 @@
+"""The commands that `make run` and `make demo` call."""

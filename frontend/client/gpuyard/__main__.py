@@ -1,0 +1,5 @@
+"""`python -m gpuyard` is `yard`."""
+
+from gpuyard.cli import main
+
+main()

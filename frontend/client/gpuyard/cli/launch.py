@@ -1,0 +1,141 @@
+"""`yard run`: pack, quote, choose, order, follow, take the model home. JSON shapes: see `gpuyard.watch`."""
+
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gpuyard import objects
+from gpuyard.cli import flags
+from gpuyard.cli.follow import attend
+from gpuyard.cli.market import show_excluded, show_quotes
+from gpuyard.cli.output import Output, size
+from gpuyard.cli.session import connect
+from gpuyard.errors import NeedUnmet
+
+if TYPE_CHECKING:
+    from gpuyard.client import Client
+    from gpuyard.pack import Program
+
+
+def run(
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="The Python script to train with.")],
+    args: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- ARGS...]", help="What the script gets, after a --.")
+    ] = None,
+    workdir: Annotated[Path | None, typer.Option(help="Send this folder, not the script alone.")] = None,
+    requirements: Annotated[Path | None, typer.Option(help="Packages that the script needs.")] = None,
+    name: Annotated[str | None, typer.Option(help="A name of your choice.")] = None,
+    gpu: flags.Gpu = None,
+    sites: flags.Sites = None,
+    min_memory: flags.MinMemory = None,
+    provider: flags.Providers = None,
+    region: flags.Regions = None,
+    country: flags.Countries = None,
+    market: flags.Markets = None,
+    samples: flags.SamplesToDo = None,
+    speed: flags.SamplesPerS = None,
+    deadline: flags.Deadline = None,
+    budget: flags.Budget = None,
+    quote: Annotated[int | None, typer.Option(min=1, metavar="ID", help="Order this quote of `yard quote`.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Take the best quote without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Pack and quote; order nothing.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as it is ordered.")] = False,
+    pull: Annotated[Path | None, typer.Option(metavar="PATH", help="At the end, bring the model here.")] = None,
+    json: flags.JsonFlag = False,
+) -> None:
+    """Train a script where it is cheapest to finish, and follow it to the end.
+
+    Ctrl-C stops following; the workload goes on. Exit codes: 0 succeeded, 4 no capacity, 5 over budget, 10 failed,
+    11 cancelled.
+    """
+    wishes = flags.Wishes(gpu, sites, min_memory, provider, region, country, market, samples, speed, deadline, budget)
+    check(wishes, quote=quote, yes=yes, dry_run=dry_run, detach=detach, pull=pull, json=json)
+    from gpuyard.pack import pack
+
+    out = Output(json=json)
+    program = pack(script=script, workdir=workdir, requirements=requirements)
+    client = connect()
+    tell_program(out, program)
+    chosen = quote or choose(out, client, wishes, program=program, yes=yes, dry_run=dry_run)
+    if dry_run or chosen is None:
+        out.row({"type": "dry_run", "program": program.sha256})
+        out.line("Nothing was ordered.")
+        return
+    workload = order(client, program, quote=chosen, args=args or [], name=name, budget=budget)
+    out.line(f"Ordered workload {workload['id']} ({workload['name']}).")
+    if detach:
+        out.row({"type": "workload", "workload": workload})
+        out.row({"type": "detached", "workload": workload["id"]})
+        out.line(f"It runs without you. Follow it: yard watch {workload['id']}. End it: yard stop {workload['id']}.")
+        return
+    raise typer.Exit(attend(out, workload["id"], pull_to=pull))
+
+
+def check(
+    wishes: flags.Wishes, *, quote: int | None, yes: bool, dry_run: bool, detach: bool, pull: Path | None, json: bool
+) -> None:
+    """Raises: typer.BadParameter for flags that cannot go together."""
+    beside = [flag for flag, given in (("--dry-run", dry_run), ("--yes", yes)) if given]
+    if quote and (wishes.need_quoting or beside):
+        raise typer.BadParameter("it is chosen already: leave out --yes, --dry-run and the need", param_hint="--quote")
+    if pull and (detach or dry_run):
+        raise typer.BadParameter(
+            "there is no end to wait for; use `yard pull ID` later, or leave out --detach and --dry-run",
+            param_hint="--pull",
+        )
+    if not (quote or yes or dry_run) and (json or not sys.stdin.isatty()):
+        raise typer.BadParameter("nobody is there to choose a quote: add --yes, --quote ID or --dry-run")
+
+
+def tell_program(out: Output, program: "Program") -> None:
+    """What was packed, and what was left out."""
+    told = {"sha256": program.sha256, "size_bytes": program.size_bytes, "script": program.script}
+    out.row({"type": "program", **told, "files": list(program.files)})
+    count = len(program.files)
+    files = "1 file" if count == 1 else f"{count} files"
+    out.line(f"Packed {program.script}: {files}, {size(program.size_bytes)}, sha256 {program.sha256[:12]}")
+    if program.left_out:
+        more = ", ..." if len(program.left_out) > 8 else ""
+        out.note(f"Left out: {', '.join(program.left_out[:8])}{more}")
+
+
+def choose(
+    out: Output, client: "Client", wishes: flags.Wishes, *, program: "Program", yes: bool, dry_run: bool
+) -> int | None:
+    """Quote the need, show the quotes, and have one chosen; None = none. Raises: NeedUnmet."""
+    answer: Any = client.create_quotes(wishes.need(program=program.sha256))
+    out.row({"type": "quotes", **answer})
+    quotes: list[objects.Quote] = answer["quotes"]
+    show_quotes(out, quotes)
+    show_excluded(out, answer)
+    if not quotes:
+        raise NeedUnmet("no offer meets the need")
+    if dry_run:
+        return None
+    if yes:
+        return quotes[0]["id"]
+    ranks = {str(each["rank"]): each["id"] for each in quotes}
+    while True:
+        said = str(typer.prompt("Which rank? (n = none)", default=str(quotes[0]["rank"]), err=True)).strip().lower()
+        if said in ranks:
+            return ranks[said]
+        if said in ("n", "no", "none", "q"):
+            return None
+        out.note(f"There is no rank {said}.")
+
+
+def order(
+    client: "Client", program: "Program", *, quote: int, args: list[str], name: str | None, budget: Decimal | None
+) -> objects.Workload:
+    """Hand the program over and order. Raises: GpuyardError."""
+    client.put_program(program.sha256, content=program.content)
+    try:
+        return client.create_workload(
+            quote=quote, program=program.sha256, script=program.script, args=args, name=name, budget_usd=budget
+        )
+    except KeyboardInterrupt:
+        Output(json=False).note("Interrupted while ordering: `yard ps` tells whether the order arrived.")
+        raise

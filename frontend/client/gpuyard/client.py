@@ -1,0 +1,229 @@
+"""The SDK: one method for each call that a person or a program may make of a broker."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Self, cast
+from urllib.parse import quote as quoted
+
+from gpuyard import __version__, config, objects
+from gpuyard.money import usd
+from gpuyard.transport import BACKOFF_S, Call, Content, Transport
+
+UPLOAD_TIMEOUT_S = 600.0  # The broker reads and checks all of it before it answers.
+
+
+class Client:
+    """A broker's calls as methods. All of them raise a `gpuyard.errors.GpuyardError` of the kind the answer means.
+
+    Money goes in as `Decimal` USD and comes out as decimal strings. A call that may be repeated without harm is
+    repeated when the broker does not answer (`backoff_s`: the waits between attempts); any other is sent once.
+    """
+
+    def __init__(self, *, url: str, api_key: str, backoff_s: Sequence[float] = BACKOFF_S) -> None:
+        """A client of the broker at `url`. Raises: InvalidConfig."""
+        self.transport = Transport(url=url, api_key=api_key, agent=f"gpuyard/{__version__}", backoff_s=backoff_s)
+
+    @classmethod
+    def from_config(cls, *, backoff_s: Sequence[float] = BACKOFF_S) -> Self:
+        """A client with the address and key in force (see `gpuyard.config`). Raises: AuthError, InvalidConfig."""
+        found = config.load()
+        return cls(url=found.url, api_key=found.api_key, backoff_s=backoff_s)
+
+    @property
+    def url(self) -> str:
+        """The broker's address, without a slash at the end."""
+        return self.transport.url
+
+    # Who
+
+    def me(self) -> objects.Me:
+        """Who the key belongs to, its scopes, and the credit."""
+        return cast(objects.Me, self.read("/v1/me"))
+
+    def schema(self) -> bytes:
+        """The broker's OpenAPI document, as it is."""
+        return self.transport.bytes(Call("GET", "/v1/schema", safe=True))
+
+    # The market
+
+    def offers(
+        self,
+        *,
+        accelerator: str | None = None,
+        provider: str | None = None,
+        region: str | None = None,
+        market: str | None = None,
+        min_count: int | None = None,
+        max_usd_per_gpu_hour: Decimal | None = None,
+        leasable: bool | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> objects.Page:
+        """One page of offers; `leasable` = only what this broker can rent itself (or only what it cannot)."""
+        query = {
+            "accelerator": accelerator,
+            "provider": provider,
+            "region": region,
+            "market": market,
+            "min_count": min_count,
+            "max_usd_per_gpu_hour": usd(max_usd_per_gpu_hour),
+            "leasable": None if leasable is None else str(leasable).lower(),
+            "sort": sort,
+            "limit": limit,
+            "cursor": cursor,
+        }
+        return cast(objects.Page, self.read("/v1/offers", **query))
+
+    def put_catalog(self, provider: str, *, csv: bytes) -> objects.CatalogReport:
+        """Replace a provider's catalog by this CSV (SkyPilot's schema). Needs the scope `operate`."""
+        path = f"/v1/catalogs/{quoted(provider, safe='')}"
+        call = Call("PUT", path, raw=csv, raw_type="text/csv", safe=True, answer_timeout_s=UPLOAD_TIMEOUT_S)
+        return cast(objects.CatalogReport, self.transport.json(call))
+
+    def create_quotes(self, need: objects.Need) -> objects.Quotes:
+        """What it would cost to meet the need, best first. Raises: NeedUnmet, BudgetBelowCheapest."""
+        return cast(objects.Quotes, self.create("/v1/quotes", need))
+
+    def quote(self, quote_id: int) -> objects.Quote:
+        """One quote."""
+        return cast(objects.Quote, self.read(f"/v1/quotes/{quote_id}"))
+
+    # The work
+
+    def put_program(self, sha256: str, *, content: bytes) -> objects.StoredProgram:
+        """Hand over a packed program (`gpuyard.pack.pack`). Raises: HashMismatch, InvalidRequest."""
+        path = f"/v1/programs/{sha256}"
+        call = Call("PUT", path, raw=content, raw_type="application/gzip", safe=True, answer_timeout_s=UPLOAD_TIMEOUT_S)
+        return cast(objects.StoredProgram, self.transport.json(call))
+
+    def create_workload(
+        self,
+        *,
+        quote: int,
+        program: str,
+        script: str,
+        args: Sequence[str] = (),
+        name: str | None = None,
+        budget_usd: Decimal | None = None,
+        idempotency_key: str | None = None,
+    ) -> objects.Workload:
+        """Order. With the same idempotency key (default: a new one) it is ordered once, however often it is asked.
+
+        Raises: QuoteExpired, QuoteTaken, CreditExhausted, IdempotencyConflict, InvalidRequest.
+        """
+        body: dict[str, Any] = {"quote": quote, "program": program, "script": script, "args": list(args)}
+        if name is not None:
+            body["name"] = name
+        if budget_usd is not None:
+            body["budget_usd"] = usd(budget_usd)
+        return cast(objects.Workload, self.create("/v1/workloads", body, key=idempotency_key, safe=True))
+
+    def workloads(self, *, state: str | None = None, cursor: str | None = None) -> objects.Page:
+        """One page of workloads."""
+        return cast(objects.Page, self.read("/v1/workloads", state=state, cursor=cursor))
+
+    def workload(self, workload_id: int) -> objects.Workload:
+        """One workload."""
+        return cast(objects.Workload, self.read(f"/v1/workloads/{workload_id}"))
+
+    def stop_workload(self, workload_id: int) -> objects.Workload:
+        """Ask it to end; asking twice equals asking once."""
+        return cast(objects.Workload, self.transport.json(Call("POST", f"/v1/workloads/{workload_id}/stop", safe=True)))
+
+    def events(self, workload_id: int, *, after: int | None = None, limit: int | None = None) -> list[objects.Event]:
+        """What moved, and why, oldest first, with an id larger than `after`."""
+        return cast(list[objects.Event], self.rows(f"/v1/workloads/{workload_id}/events", after=after, limit=limit))
+
+    def logs(self, workload_id: int, *, after: int | None = None, limit: int | None = None) -> list[objects.LogLine]:
+        """What its nodes wrote, oldest first, with an id larger than `after`."""
+        return cast(list[objects.LogLine], self.rows(f"/v1/workloads/{workload_id}/logs", after=after, limit=limit))
+
+    def metrics(
+        self, workload_id: int, *, after: int | None = None, limit: int | None = None
+    ) -> list[objects.MetricRow]:
+        """What its sites reported, oldest first, with an id larger than `after`."""
+        path = f"/v1/workloads/{workload_id}/metrics"
+        return cast(list[objects.MetricRow], self.rows(path, after=after, limit=limit))
+
+    def rounds(self, workload_id: int) -> list[objects.Round]:
+        """Its synchronisations across sites, with who brought what."""
+        return cast(list[objects.Round], self.rows(f"/v1/workloads/{workload_id}/rounds"))
+
+    def artifacts(self, workload_id: int) -> list[objects.Artifact]:
+        """What it left, newest first."""
+        return cast(list[objects.Artifact], self.rows(f"/v1/workloads/{workload_id}/artifacts"))
+
+    def artifact_content(self, artifact_id: int, *, start: int = 0) -> Content:
+        """An artifact's bytes from offset `start` on, while they arrive; `gpuyard.pull` keeps and verifies them."""
+        headers = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        return self.transport.content(Call("GET", f"/v1/artifacts/{artifact_id}/content", headers=headers, safe=True))
+
+    # The supply
+
+    def create_host(
+        self,
+        *,
+        name: str,
+        region: str,
+        usd_per_hour: Decimal,
+        country: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> objects.Host:
+        """Offer a machine of one's own; the answer holds its `enrol_token`, once. Not asked again by itself."""
+        body = {"name": name, "region": region, "usd_per_hour": usd(usd_per_hour)}
+        if country is not None:
+            body["country"] = country
+        return cast(objects.Host, self.create("/v1/hosts", body, key=idempotency_key))
+
+    def hosts(self, *, cursor: str | None = None) -> objects.Page:
+        """One page of one's own machines."""
+        return cast(objects.Page, self.read("/v1/hosts", cursor=cursor))
+
+    def reclaim_host(self, host_id: int, *, notice_s: int = 30) -> objects.Host:
+        """Take a machine back after `notice_s` seconds; 0 = at once."""
+        return cast(
+            objects.Host, self.transport.json(Call("POST", f"/v1/hosts/{host_id}/reclaim", body={"notice_s": notice_s}))
+        )
+
+    def return_host(self, host_id: int) -> objects.Host:
+        """Offer a reclaimed machine again."""
+        return cast(objects.Host, self.transport.json(Call("POST", f"/v1/hosts/{host_id}/return")))
+
+    def wheel(self) -> objects.Wheel:
+        """Which package a host installs: the one of this broker's version."""
+        return cast(objects.Wheel, self.read("/dl/"))
+
+    def wheel_content(self, wheel: str) -> bytes:
+        """The package itself, as `wheel()` named it."""
+        return self.transport.bytes(Call("GET", f"/dl/{quoted(wheel.removeprefix('/dl/'))}", safe=True))
+
+    # The money
+
+    def ledger(
+        self, *, workload: int | None = None, after: int | None = None, limit: int | None = None
+    ) -> objects.Ledger:
+        """One's own ledger rows, oldest first, with an id larger than `after`."""
+        return cast(objects.Ledger, self.read("/v1/ledger", workload=workload, after=after, limit=limit))
+
+    def bill(self, workload_id: int) -> objects.Bill:
+        """What a workload cost, lease by lease."""
+        return cast(objects.Bill, self.read(f"/v1/workloads/{workload_id}/bill"))
+
+    # The three ways to ask
+
+    def read(self, path: str, **query: Any) -> Any:
+        """GET; asked again when nobody answers."""
+        return self.transport.json(Call("GET", path, query=query, safe=True))
+
+    def rows(self, path: str, **query: Any) -> list[Any]:
+        """GET, only the rows of the list."""
+        return cast(list[Any], self.read(path, **query)["results"])
+
+    def create(self, path: str, body: Mapping[str, Any], *, key: str | None = None, safe: bool = False) -> Any:
+        """POST with an idempotency key; `safe` where the broker promises to honour that key."""
+        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+        return self.transport.json(Call("POST", path, body=body, headers=headers, safe=safe))

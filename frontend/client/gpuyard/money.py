@@ -1,0 +1,27 @@
+"""Money as the broker writes it and as people read it: always Decimal, never float."""
+
+from decimal import Decimal, InvalidOperation
+
+from gpuyard.errors import BrokerFailed
+
+
+def usd(amount: Decimal | None) -> str | None:
+    """An amount in the broker's form: a decimal string with six places; None stays None."""
+    return None if amount is None else f"{amount:.6f}"
+
+
+def dollars(amount: str | None) -> str:
+    """A broker's amount for people: cents, more places only where cents would hide it; "-" for None.
+
+    Raises: BrokerFailed when it is no decimal string.
+    """
+    if amount is None:
+        return "-"
+    try:
+        value = Decimal(amount)
+        rounded = value.quantize(Decimal("0.01"))
+    except (InvalidOperation, TypeError, ValueError) as error:
+        raise BrokerFailed(f"{amount!r} is not an amount of money") from error
+    exact = rounded == value or abs(value) >= 100
+    sign = "-" if value < 0 else ""
+    return f"{sign}${abs(rounded):,.2f}" if exact else f"{sign}${abs(value):.4f}"

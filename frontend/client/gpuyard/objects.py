@@ -1,0 +1,347 @@
+"""The broker's JSON objects as types: dicts at run time, so what a newer broker adds is passed on untouched.
+
+Money is a decimal string of USD with six places: `Decimal(quote["cost_usd"])`. Times are RFC 3339 strings in UTC.
+"""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+Market = Literal["on_demand", "spot", "reserved"]
+WorkloadState = Literal[
+    "placing", "starting", "running", "recovering", "stopping", "succeeded", "failed", "cancelled"
+]  # the last three are ends
+ENDED = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class Me(TypedDict):
+    """Who the key belongs to, and the credit."""
+
+    id: int
+    username: str
+    scopes: list[str]
+    balance_usd: str
+    available_usd: str
+
+
+class Offer(TypedDict):
+    """What can be rented, as last seen."""
+
+    id: int
+    provider: str
+    region: str
+    zone: str
+    country: str
+    instance_type: str
+    market: Market
+    accelerator: str
+    vendor: str
+    accelerators: int
+    memory_gib: float | None
+    vcpus: float | None
+    ram_gib: float | None
+    usd_per_hour: str
+    usd_per_gpu_hour: str
+    leasable: bool
+    seen_at: str
+
+
+class CatalogLine(TypedDict):
+    """A line of a catalog that was not loaded."""
+
+    line: int
+    reason: str
+    text: str
+
+
+class CatalogReport(TypedDict):
+    """What became of an uploaded catalog: loaded + not_gpu + all skipped = rows."""
+
+    provider: str
+    rows: int
+    loaded: int
+    not_gpu: int
+    skipped: dict[str, int]
+    examples: list[CatalogLine]
+    offers: int
+
+
+class Need(TypedDict, total=False):
+    """What a workload asks for; what is absent does not matter."""
+
+    accelerator: str | None
+    accelerators_per_site: int
+    sites: int | None
+    min_memory_gib: float | None
+    providers: list[str] | None
+    regions: list[str] | None
+    countries: list[str] | None
+    markets: list[str] | None
+    samples: int | None
+    samples_per_s: float | None
+    program: str | None
+    deadline_hours: float | None
+    budget_usd: str | None
+
+
+class QuoteSite(TypedDict):
+    """One site of a quote."""
+
+    provider: str
+    region: str
+    market: Market
+    instance_type: str
+    accelerator: str
+    accelerators: int
+    nodes: int
+    usd_per_hour: str
+    offer: int
+
+
+class Speed(TypedDict):
+    """How fast, in samples per second per accelerator, and how we know."""
+
+    source: Literal["measured", "stated", "unknown"]
+    samples_per_s: float | None
+
+
+class Quote(TypedDict):
+    """A way to meet a need, promised until `expires_at`; `finish_s`, `cost_usd` are null when the speed is unknown."""
+
+    id: int
+    expires_at: str
+    rank: int
+    need: Need
+    usd_per_hour: str
+    cost_usd: str | None
+    finish_s: float | None
+    speed: Speed
+    sites: list[QuoteSite]
+    why: str
+
+
+class Excluded(TypedDict):
+    """How many offers a constraint shut out."""
+
+    constraint: str
+    offers: int
+
+
+class Quotes(TypedDict):
+    """The answer to a need, best quote first."""
+
+    quotes: list[Quote]
+    excluded: list[Excluded]
+    offers_considered: int
+
+
+class StoredProgram(TypedDict):
+    """A program that the broker keeps."""
+
+    sha256: str
+    size_bytes: int
+
+
+class Artifact(TypedDict):
+    """Bytes with a hash that a workload left."""
+
+    id: int
+    name: str
+    kind: Literal["model", "checkpoint"]
+    version: int
+    sha256: str
+    size_bytes: int
+    metrics: dict[str, Any]
+    created_at: str
+
+
+class Samples(TypedDict):
+    """The work: merged + leased + free = total."""
+
+    total: int | None
+    merged: int
+    leased: int
+    free: int | None
+
+
+class Node(TypedDict):
+    """A rented machine."""
+
+    lease: int
+    state: str
+    host: Any
+    address: str | None
+    accelerator: str
+    accelerators: int
+    usd_per_hour: str
+    opened_at: str | None
+    closed_at: str | None
+    phase: str | None
+
+
+class Site(TypedDict):
+    """One placement of a workload."""
+
+    placement: int
+    provider: str
+    region: str
+    state: str
+    why: str
+    nodes: list[Node]
+
+
+class Workload(TypedDict):
+    """What was asked to run, and how it fares."""
+
+    id: int
+    name: str
+    state: WorkloadState
+    end_reason: str | None
+    why: str
+    created_at: str
+    started_at: str | None
+    first_step_at: str | None
+    ended_at: str | None
+    script: str
+    args: list[str]
+    program: str
+    quote: int
+    budget_usd: str | None
+    hold_usd: str
+    spent_usd: str
+    version: int | None
+    samples: Samples
+    loss: float | None
+    step: int | None
+    need: Need
+    sites: list[Site]
+    artifact: Artifact | None
+
+
+# "from" is no name a class body can hold.
+Event = TypedDict(
+    "Event",
+    {"id": int, "at": str, "subject": str, "subject_id": int, "from": str | None, "to": str, "why": str},
+)
+
+
+class LogLine(TypedDict):
+    """A line that the program or a node wrote."""
+
+    id: int
+    at: str
+    site: str
+    host: Any
+    stream: str
+    text: str
+
+
+class MetricRow(TypedDict):
+    """What one site reported at one step."""
+
+    id: int
+    at: str
+    site: str
+    placement: int
+    step: int
+    version: int
+    values: dict[str, float]
+
+
+class Contribution(TypedDict):
+    """What one site brought to a round."""
+
+    site: str
+    placement: int
+    samples: int
+    steps: int
+    loss: float | None
+    status: str
+    why: str
+
+
+class Round(TypedDict):
+    """One synchronisation across sites."""
+
+    version: int
+    opened_at: str
+    closed_at: str | None
+    contributors: list[Contribution]
+    samples: int
+    state_sha256: str | None
+    state_bytes: int | None
+
+
+class Host(TypedDict):
+    """A supplier's own machine; `enrol_token` is there once, when it was just added."""
+
+    id: int
+    name: str
+    region: str
+    country: str | None
+    usd_per_hour: str
+    state: str
+    why: str
+    hardware: dict[str, Any] | None
+    address: str | None
+    seen_at: str | None
+    earned_usd: str
+    lease: int | None
+    enrol_token: NotRequired[str]
+
+
+class LedgerRow(TypedDict):
+    """Money that moved from one account to another."""
+
+    id: int
+    at: str
+    debit: str
+    credit: str
+    amount_usd: str
+    what: str
+    workload: int | None
+    lease: int | None
+
+
+class Ledger(TypedDict):
+    """Ledger rows; `sum_usd` over all accounts touched is always zero."""
+
+    results: list[LedgerRow]
+    sum_usd: str
+
+
+class BillLine(TypedDict):
+    """One lease on a bill."""
+
+    lease: int
+    provider: str
+    region: str
+    host: Any
+    usd_per_hour: str
+    opened_at: str | None
+    closed_at: str | None
+    seconds: float | str  # a decimal string where the broker is exact
+    usd: str
+
+
+class Bill(TypedDict):
+    """What a workload cost: `total_usd` from lease spans, `billed_usd` from ledger rows; equal once `final`."""
+
+    workload: int
+    total_usd: str
+    leases: list[BillLine]
+    billed_usd: str
+    final: bool
+
+
+class Wheel(TypedDict):
+    """The package of this broker's version."""
+
+    wheel: str
+    version: str
+    sha256: str
+
+
+class Page(TypedDict):
+    """One page of a list; `next` is the cursor of the page after it."""
+
+    results: list[Any]
+    next: str | None

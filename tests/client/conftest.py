@@ -1,0 +1,80 @@
+"""A broker that plays the contract, and the real command line against it."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .contract_broker import KEY, ContractBroker
+
+# The package is not installed in the broker's environment: it is built from this folder.
+sys.path.insert(0, str(Path(__file__).parents[2] / "frontend" / "client"))
+
+
+@pytest.fixture(autouse=True)
+def _quiet_world() -> None:
+    """The client knows no Django: what the other tests set up there is not needed here."""
+
+
+@pytest.fixture
+def broker() -> Iterator[ContractBroker]:
+    """A broker that knows nothing yet."""
+    playing = ContractBroker()
+    yield playing
+    playing.close()
+
+
+@pytest.fixture
+def client(broker: ContractBroker) -> Any:
+    """The SDK, logged in, quick to try again."""
+    from gpuyard import Client
+
+    return Client(url=broker.url, api_key=KEY, backoff_s=(0.01, 0.01))
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command line said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON document."""
+        return json.loads(self.out)
+
+    @property
+    def rows(self) -> list[Any]:
+        """The JSON objects of a stream."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def logged_in(broker: ContractBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ContractBroker:
+    """The broker, with this process's environment pointing at it and an empty folder as the current one."""
+    monkeypatch.setenv("GPUYARD_URL", broker.url)
+    monkeypatch.setenv("GPUYARD_API_KEY", KEY)
+    monkeypatch.setenv("GPUYARD_CONFIG", str(tmp_path / "config" / "config.json"))
+    monkeypatch.setenv("GPUYARD_POLL_S", "0.01")
+    monkeypatch.chdir(tmp_path)
+    return broker
+
+
+@pytest.fixture
+def yard(logged_in: ContractBroker, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs one command line in this process: yard("ps", "--json")."""
+    from gpuyard.cli import run
+
+    def command(*arguments: str) -> Said:
+        capsys.readouterr()
+        code = run(arguments)
+        captured = capsys.readouterr()
+        return Said(code, captured.out, captured.err)
+
+    return command

@@ -1,0 +1,91 @@
+"""A researcher's script for test_rounds: a model with a tied, a frozen and a bfloat16 parameter and a buffer.
+
+The tests run `main` in processes forked from one that has torch already; its outcome is the parameters as JSON.
+"""
+
+import json
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import torch
+
+from workloads.node.training import group, session
+
+
+class Numbers(torch.utils.data.Dataset):
+    """x -> sum of x."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        x = torch.randn(4, generator=torch.Generator().manual_seed(index))
+        return x, x.sum()
+
+
+class Model(torch.nn.Module):
+    """Four numbers in, one out."""
+
+    def __init__(self, *, mixed):
+        super().__init__()
+        self.first, self.again, self.last = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4), torch.nn.Linear(4, 1)
+        self.again.weight = self.first.weight
+        self.scale = torch.nn.Parameter(torch.ones(4), requires_grad=False)
+        self.register_buffer("seen", torch.zeros(1))
+        if mixed:
+            self.last.to(torch.bfloat16)
+
+    def forward(self, x):
+        self.seen += len(x)
+        hidden = torch.tanh(self.again(torch.tanh(self.first(x)))) * self.scale
+        return self.last(hidden.to(self.last.weight.dtype)).float().squeeze(1)
+
+
+def join_the_group(meeting):
+    rank, world = int(os.environ["GPUYARD_RANK"]), int(os.environ["GPUYARD_WORLD"])
+    if rank == 0:
+        Path(meeting + ".new").write_text(str(group.listen(address="127.0.0.1", world=world)))
+        os.rename(meeting + ".new", meeting)
+    while not os.path.exists(meeting):
+        time.sleep(0.02)
+    group.join(rank=rank, world=world, address="127.0.0.1", port=int(Path(meeting).read_text()), cuda=False)
+
+
+def main(outcome, *words):
+    options = {"seed": "0", "samples": "200", "size": "60", "batch": "4", "every": "5", "pause_s": "0", "mixed": ""}
+    options |= dict(word.split("=") for word in words)
+    if "meeting" in options:
+        join_the_group(options["meeting"])
+    torch.manual_seed(int(options["seed"]))
+    model = Model(mixed=bool(options["mixed"]))
+    optimizer = torch.optim.SGD((p for p in model.parameters() if p.requires_grad), lr=0.05)
+    loss = torch.zeros(())  # A site that comes late may find everything done.
+    with session(model, optimizer, sync_every_steps=int(options["every"]), seed=1) as run:
+        batches = run.batches(Numbers(int(options["size"])), int(options["batch"]), samples=int(options["samples"]))
+        for x, y in batches:
+            loss = (model(x) - y).square().mean()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            run.report(loss=loss)
+            time.sleep(float(options["pause_s"]))
+        run.save(model, val_loss=loss)
+    named = {name: tensor.float().tolist() for name, tensor in model.named_parameters()}
+    Path(outcome).write_text(json.dumps(named))
+
+
+def run(env, said, words):
+    """A site's process: its environment, and what it prints in the file `said`."""
+    os.environ.update(env)
+    file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, sys.stdout.fileno())
+    os.dup2(file, sys.stderr.fileno())
+    warnings.simplefilter("error")
+    torch.set_num_threads(1)
+    main(*words)

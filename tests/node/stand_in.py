@@ -1,0 +1,271 @@
+"""A broker in memory that speaks sections 2 and 3 of docs/protocol.md, for the node's tests only."""
+
+import hashlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+from workloads.node.training import codec, outer
+
+
+class Problem(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, status, code, message):
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+class Hub:
+    """The rounds of one workload. All its methods are called with the stand-in's lock held."""
+
+    def __init__(self, *, settings=(1.0, 0.0)):
+        self.settings = settings
+        self.objects, self.sites, self.draining = {}, {}, set()
+        self.plan = self.theta = self.momentum = self.state = None
+        self.version, self.free, self.merged = 0, [], []
+        self.leased, self.contributed, self.history, self.rows, self.artifacts = {}, {}, [], {}, []
+        self.refuse_next = None
+
+    def hello(self, site, body):
+        plan = {key: body[key] for key in ("dataset_samples", "total_samples", "tensors")}
+        if self.plan is None:
+            self.plan, self.free = plan, [(0, body["total_samples"])]
+        for key, value in plan.items():
+            if self.plan[key] != value:
+                raise Problem(409, "model_differs", f"this site's {key} is not that of the other sites")
+        self.sites[site] = body
+        return {"workload": 1, "version": self.version, "state": self.state}
+
+    def initial(self, site, body):
+        if self.state is None:
+            self._set_state(codec.decode(self.objects[body["sha256"]]))
+        return {"version": self.version, "state": self.state}
+
+    def _set_state(self, theta):
+        raw = codec.encode(theta)
+        sha256 = hashlib.sha256(raw).hexdigest()
+        self.objects[sha256] = raw
+        self.theta, self.state = theta, {"sha256": sha256, "size_bytes": len(raw)}
+
+    def samples(self, site, body):
+        def answer(status, ranges=()):
+            return {"status": status, "version": self.version, "state": self.state, "ranges": list(ranges)}
+
+        if site in self.draining:
+            return answer("drain")
+        if sum(end - start for start, end in self.merged) == self.plan["total_samples"]:
+            return answer("done")
+        if body["version"] != self.version:
+            return answer("stale")
+        if site in self.contributed:
+            return answer("wait")
+        if site not in self.leased:
+            taken, wanted = [], body["count"]
+            while self.free and wanted:
+                start, end = self.free.pop(0)
+                stop = min(end, start + wanted)
+                taken.append((start, stop))
+                wanted -= stop - start
+                if stop < end:
+                    self.free.insert(0, (stop, end))
+            if not taken:
+                return answer("wait")
+            self.leased[site] = taken
+        return answer("leased", self.leased[site])
+
+    def contributions(self, site, body):
+        known = [row for row in self.history if (row["site"], row["version"]) == (site, body["version"])]
+        if known:
+            return {"status": known[0]["status"], "why": ""}
+        if body["version"] != self.version or site not in self.leased:
+            return {"status": "refused", "why": "stale"}
+        used, held = [tuple(pair) for pair in body["ranges"]], self.leased.pop(site)
+        if self.refuse_next:
+            why, self.refuse_next = self.refuse_next, None
+            self.free = held + self.free
+            return {"status": "refused", "why": why}
+        delta = codec.decode(self.objects[body["sha256"]])
+        codec.check(delta, self.theta)
+        positions = sorted({p for start, end in held for p in range(start, end)} - _positions(used))
+        self.free = _ranges(positions) + self.free
+        assert len(_positions(used)) == body["samples"]
+        self.contributed[site] = (body, delta, used)
+        self.history.append({**body, "site": site, "status": "accepted"})
+        self._close_if_complete()
+        return {"status": "accepted", "why": ""}
+
+    def drop(self, site):
+        """The site is dead: what it held is free again."""
+        self.sites.pop(site, None)
+        self.free = self.leased.pop(site, []) + self.free
+        self._close_if_complete()
+
+    def _close_if_complete(self):
+        live = [site for site in self.sites if site not in self.draining or site in self.leased]
+        if not self.contributed or self.leased or (self.free and not all(site in self.contributed for site in live)):
+            return
+        deltas = []
+        for site in sorted(self.contributed):
+            body, delta, used = self.contributed[site]
+            deltas.append((outer.weight(samples=body["samples"], steps=body["steps"]), delta))
+            self.merged += used
+        theta, self.momentum = outer.merge(self.theta, self.momentum, deltas, *self.settings)
+        self._set_state(theta)
+        self.version, self.contributed = self.version + 1, {}
+
+    def round(self, site, version):
+        status = "closed" if self.version > version else "open"
+        return {"status": status, "version": self.version, "state": self.state}
+
+    def metrics(self, site, body):
+        for row in body["rows"]:
+            self.rows.setdefault((site, row["seq"]), row)
+        return {}
+
+    def artifact(self, site, body):
+        self.artifacts.append({**body, "site": site, "raw": self.objects[body["sha256"]]})
+        return {"id": len(self.artifacts)}
+
+    def put(self, sha256, raw):
+        if hashlib.sha256(raw).hexdigest() != sha256:
+            raise Problem(422, "hash_mismatch", "these bytes have another hash")
+        self.objects[sha256] = raw
+        return {"sha256": sha256, "size_bytes": len(raw)}
+
+
+class StandIn:
+    """The whole broker: hosts by token, orders by host, one Hub. Change its attributes under `lock`."""
+
+    def __init__(self, **hub):
+        self.lock, self.hub = threading.RLock(), Hub(**hub)
+        self.tokens, self.keys, self.hosts = {}, {}, {}
+        self.orders, self.beats, self.logs, self.programs = {}, {}, {}, {}
+        self.down, self.lose_answers, self.next_beat_s = False, 0, 0.3
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.server.daemon_threads = True
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self.thread.start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def keep_program(self, raw):
+        """Keep a program's bytes; how an order names them."""
+        sha256 = hashlib.sha256(raw).hexdigest()
+        self.programs[sha256] = raw
+        return {"sha256": sha256, "size_bytes": len(raw), "url": f"/v1/agent/programs/{sha256}"}
+
+    def lines(self, lease):
+        with self.lock:
+            return [line["text"] for _, line in sorted(self.logs.get(lease, {}).items())]
+
+    def node(self, host, lease):
+        """What the host's last beat said about the lease, or None."""
+        with self.lock:
+            beat = self.beats.get(host, [{"nodes": []}])[-1]
+            return next((node for node in beat["nodes"] if node["lease"] == lease), None)
+
+    def answer(self, method, path, query, key, raw):
+        who, _, secret = key.partition(" ")[2].partition(".")
+        if path == "/v1/agent/enrol":
+            return self._enrol(json.loads(raw))
+        if path.startswith("/v1/agent/"):
+            if self.hosts.get(int(who or 0)) != hashlib.sha256(secret.encode()).hexdigest():
+                raise Problem(401, "key_unknown", "no host has this key")
+            return self._agent(path, int(who), raw)
+        if self.keys.get(int(who or 0)) != secret:
+            raise Problem(401, "key_unknown", "no placement has this key")
+        return self._site(method, path, query, int(who), raw)
+
+    def _enrol(self, body):
+        if body["token"] not in self.tokens:
+            raise Problem(403, "token_unknown", "no host waits for this token")
+        host = self.tokens[body["token"]]
+        if self.hosts.setdefault(host, body["key_sha256"]) != body["key_sha256"]:
+            raise Problem(403, "token_used", "this token was used by another machine")
+        return {"host": host, "name": "h", "region": "home/test"}
+
+    def _agent(self, path, host, raw):
+        if path.startswith("/v1/agent/programs/"):
+            return self.programs[path.rsplit("/", 1)[1]]
+        body = json.loads(raw)
+        if path == "/v1/agent/beat":
+            self.beats.setdefault(host, []).append(body)
+            return {"next_beat_s": self.next_beat_s, "reclaim_at": None, "nodes": self.orders.get(host, [])}
+        lines = self.logs.setdefault(body["lease"], {})
+        for seq, line in enumerate(body["lines"], start=body["first_seq"]):
+            lines.setdefault(seq, line)
+        return {"next_seq": body["first_seq"] + len(body["lines"])}
+
+    def _site(self, method, path, query, site, raw):
+        name = path.removeprefix("/v1/site/")
+        if name.startswith("objects/"):
+            sha256 = name.split("/")[1]
+            return self.hub.put(sha256, raw) if method == "PUT" else self.hub.objects[sha256]
+        if name.startswith("rounds/"):
+            return self.hub.round(site, int(name.split("/")[1]))
+        calls = {"artifacts": self.hub.artifact}
+        return calls.get(name, getattr(self.hub, name, None))(site, json.loads(raw))
+
+
+def _positions(ranges):
+    return {position for start, end in ranges for position in range(start, end)}
+
+
+def _ranges(positions):
+    ranges = []
+    for position in positions:
+        if ranges and ranges[-1][1] == position:
+            ranges[-1] = (ranges[-1][0], position + 1)
+        else:
+            ranges.append((position, position + 1))
+    return ranges
+
+
+def _handler(stand_in):
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def handle_any(self):
+            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            parts = urlsplit(self.path)
+            key = self.headers.get("Authorization") or ""
+            with stand_in.lock:
+                if stand_in.down:
+                    status, answer = 503, {"error": {"code": "down", "message": "down"}}
+                else:
+                    try:
+                        status = 200
+                        answer = stand_in.answer(self.command, parts.path, parse_qs(parts.query), key, raw)
+                    except Problem as problem:
+                        status, answer = problem.status, {"error": {"code": problem.code, "message": str(problem)}}
+                    except KeyError as missing:
+                        status, answer = 404, {"error": {"code": "not_found", "message": str(missing)}}
+                lost = status == 200 and stand_in.lose_answers > 0
+                stand_in.lose_answers -= lost
+            if lost:  # The work is done, the answer never arrives.
+                self.close_connection = True
+                return
+            body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_PUT = handle_any
+
+        def log_message(self, *args):
+            pass
+
+        def handle(self):
+            try:
+                super().handle()
+            except (ConnectionError, TimeoutError):
+                pass
+
+    return Handler

@@ -1,0 +1,200 @@
+"""Sites as processes of their own, training one model through the stand-in hub."""
+
+import json
+import multiprocessing
+import os
+import signal
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from . import site_program
+from .conftest import wait_for
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload([site_program.__name__])
+
+
+@pytest.fixture
+def start_site(broker, tmp_path):
+    """start_site(placement, name=value...) -> Process with .outcome() and .drain(); all are ended after the test."""
+    sites = []
+
+    def start(placement, *, rank=0, world=1, **options):
+        broker.keys[placement] = "secret"
+        outcome, drain = tmp_path / f"outcome-{placement}-{rank}", tmp_path / f"drain-{placement}"
+        said = tmp_path / f"said-{placement}-{rank}"
+        env = {
+            "GPUYARD_SITE_URL": broker.url,
+            "GPUYARD_SITE_KEY": f"{placement}.secret",
+            "GPUYARD_DRAIN_FILE": str(drain),
+            "GPUYARD_RANK": str(rank),
+            "GPUYARD_WORLD": str(world),
+        }
+        words = [str(outcome), *(f"{name}={value}" for name, value in options.items())]
+        site = processes.Process(target=site_program.run, args=(env, str(said), words))
+        site.start()
+        site.said, site.drain = said, drain.touch
+        site.outcome = lambda: json.loads(outcome.read_text())
+        sites.append(site)
+        return site
+
+    yield start
+    for site in sites:
+        site.kill()
+        site.join()
+        site.close()
+
+
+def ends(site, code=0):
+    site.join(timeout=60)
+    assert site.exitcode == code, site.said.read_text()
+
+
+def merged_once(hub, total):
+    """Every position is in exactly one merged range."""
+    positions = [position for start, end in hub.merged for position in range(start, end)]
+    return sorted(positions) == list(range(total))
+
+
+def test_two_sites_end_with_the_same_bits_and_count_every_sample_once(broker, start_site):
+    broker.hub.settings = (0.9, 0.8)
+    options = {"samples": 400, "mixed": 1, "pause_s": 0.01}
+    sites = [start_site(1, seed=1, **options), start_site(2, seed=2, **options)]
+
+    for site in sites:
+        ends(site)
+
+    assert sites[0].outcome() == sites[1].outcome()
+    assert merged_once(broker.hub, 400)
+    assert {row["site"] for row in broker.hub.history} == {1, 2}
+    theta = broker.hub.theta
+    assert sorted(theta) == ["again.bias", "first.bias", "first.weight", "last.bias", "last.weight", "scale"]
+    assert (theta["scale"] == 1).all()
+    saved = safetensors.torch.load(broker.hub.artifacts[0]["raw"])
+    np.testing.assert_array_equal(saved["first.bias"].numpy(), theta["first.bias"])
+    assert saved["last.bias"].dtype == torch.bfloat16
+    assert saved["seen"] > 0
+    assert broker.hub.artifacts[0]["metrics"].keys() == {"val_loss"}
+    rows = [broker.hub.rows[key] for key in sorted(broker.hub.rows) if key[0] == 1]
+    assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
+    assert [row["seq"] for row in rows] == list(range(len(rows)))
+
+
+def test_a_site_killed_in_a_round_loses_no_sample_and_counts_none_twice(broker, start_site):
+    options = {"samples": 400, "pause_s": 0.02}
+    doomed, other = start_site(1, **options), start_site(2, **options)
+    wait_for(lambda: broker.hub.version >= 2 and 1 in broker.hub.leased)
+
+    os.kill(doomed.pid, signal.SIGKILL)
+    doomed.join()
+    with broker.lock:
+        lost = list(broker.hub.leased.get(1, []))
+        broker.hub.drop(1)
+
+    ends(other)
+    assert lost
+    assert merged_once(broker.hub, 400)
+
+
+def test_the_broker_may_be_away_and_lose_answers(broker, start_site):
+    site = start_site(1, samples=400, pause_s=0.01)
+    wait_for(lambda: broker.hub.version >= 1)
+    with broker.lock:
+        broker.lose_answers = 6
+    wait_for(lambda: broker.lose_answers == 0)
+    with broker.lock:
+        broker.down = True
+    wait_for(lambda: "can not be reached" in site.said.read_text())
+    with broker.lock:
+        broker.down = False
+
+    ends(site)
+
+    assert merged_once(broker.hub, 400)
+    assert "answers again" in site.said.read_text()
+    seqs = sorted(seq for _, seq in broker.hub.rows)
+    assert seqs == list(range(100))
+
+
+def test_a_refused_contribution_is_explained_and_its_samples_are_trained_on_again(broker, start_site):
+    broker.hub.refuse_next = "the norm is out of bounds"
+
+    site = start_site(1)
+
+    ends(site)
+    assert "refused: the norm is out of bounds" in site.said.read_text()
+    assert merged_once(broker.hub, 200)
+
+
+def test_a_site_that_drains_hands_in_what_it_has_done(broker, start_site):
+    site = start_site(1, samples=4000, every=500, pause_s=0.01)
+    wait_for(lambda: len(broker.hub.rows) > 3)
+
+    site.drain()
+
+    ends(site, 75)
+    (row,) = broker.hub.history
+    assert row["partial"]
+    assert row["ranges"] == [[0, row["samples"]]]
+    assert row["samples"] == row["steps"] * 4 == len(broker.hub.rows) * 4
+    assert sum(end - start for start, end in broker.hub.free) == 4000 - row["samples"]
+
+
+def test_a_site_told_to_drain_by_the_broker_leaves(broker, start_site):
+    broker.hub.draining.add(1)
+
+    ends(start_site(1), 75)
+
+
+def test_sites_with_different_datasets_are_told_apart(broker, start_site):
+    ends(start_site(1, size=60))
+
+    stranger = start_site(2, size=61)
+
+    ends(stranger, 1)
+    assert "dataset_samples is not that of the other sites" in stranger.said.read_text()
+
+
+def test_a_site_whose_placement_was_closed_stops(broker, start_site):
+    site = start_site(1, samples=4000, pause_s=0.01)
+    wait_for(lambda: broker.hub.version >= 1)
+
+    broker.keys.clear()
+
+    ends(site, 1)
+    assert "closed this placement" in site.said.read_text()
+
+
+def test_two_ranks_with_half_the_batch_are_one_rank_with_the_whole(broker, start_site, tmp_path):
+    # 206 samples in rounds of 40: the last steps are uneven, and one leaves the second rank without a sample.
+    options = {"samples": 206, "size": 60}
+    ends(alone := start_site(1, batch=8, **options))
+    theta, hub = broker.hub.theta, broker.hub
+    broker.hub = type(hub)()
+    both = [start_site(2, rank=rank, world=2, batch=4, meeting=tmp_path / "meeting", **options) for rank in (0, 1)]
+
+    for rank in both:
+        ends(rank)
+
+    for name, value in theta.items():
+        np.testing.assert_allclose(broker.hub.theta[name], value, rtol=1e-5, atol=1e-6)
+    assert both[0].outcome() == both[1].outcome()
+    assert both[0].outcome().keys() == alone.outcome().keys()
+    assert merged_once(broker.hub, 206)
+    assert [row["samples"] for row in broker.hub.history] == [row["samples"] for row in hub.history]
+
+
+def test_two_ranks_drain_at_the_same_step(broker, start_site, tmp_path):
+    options = {"samples": 4000, "every": 200, "pause_s": 0.01, "meeting": tmp_path / "meeting"}
+    both = [start_site(1, rank=rank, world=2, **options) for rank in (0, 1)]
+    wait_for(lambda: len(broker.hub.rows) > 3)
+
+    both[0].drain()
+
+    for rank in both:
+        ends(rank, 75)
+    (row,) = broker.hub.history
+    assert row["samples"] == row["steps"] * 8 == len(broker.hub.rows) * 8

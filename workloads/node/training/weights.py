@@ -1,0 +1,34 @@
+"""A model's parameters as the float32 tensors that travel, and back. Buffers stay where they are."""
+
+import numpy as np
+import torch
+
+Tensors = dict[str, np.ndarray]
+
+
+def named(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The parameters, trainable and frozen, by name; tied ones once, under the first of their names."""
+    return dict(model.named_parameters(remove_duplicate=True))
+
+
+def described(model: torch.nn.Module) -> dict[str, dict[str, object]]:
+    """Name to {shape, dtype} as the tensors are on the wire."""
+    return {name: {"shape": list(tensor.shape), "dtype": "float32"} for name, tensor in named(model).items()}
+
+
+def taken(model: torch.nn.Module) -> Tensors:
+    """A copy of the parameters, float32 on the CPU."""
+    return {name: tensor.detach().to("cpu", torch.float32, copy=True).numpy() for name, tensor in named(model).items()}
+
+
+def load(model: torch.nn.Module, tensors: Tensors) -> None:
+    """Overwrite the parameters in place, so that the optimizer keeps its hold on them; cast to the model's types."""
+    with torch.no_grad():
+        for name, parameter in named(model).items():
+            parameter.copy_(torch.from_numpy(tensors[name]))
+
+
+def difference(base: Tensors, model: torch.nn.Module) -> Tensors:
+    """base - the model's parameters, float32: what a site contributes."""
+    now = taken(model)
+    return {name: base[name] - now[name] for name in base}
