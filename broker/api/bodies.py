@@ -9,12 +9,25 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
 
 from broker.api.errors import Refused
 from workloads import storage
 
 RANGE = re.compile(r"bytes=(\d{1,18})-$")
 CHUNK_BYTES = 1 << 20
+
+
+class OneForm(BaseContentNegotiation):
+    """Everything has one form, JSON or the bytes as they are, whatever a caller's Accept header prefers."""
+
+    def select_parser(self, request: Any, parsers: Any) -> Any:
+        """Return the first parser, if the body is of its type."""
+        return DefaultContentNegotiation().select_parser(request, parsers)
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
+        """Return the only renderer."""
+        return renderers[0], renderers[0].media_type
 
 
 def receive(request: HttpRequest, digest: str, *, bytes_max: int | None = None) -> tuple[int, bool]:

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -27,6 +27,10 @@ from workloads import operations, programs, queries
 from workloads.models import Artifact, Lease, LogLine, Metric, Placement, Round, Training, Workload
 
 AFTER = [OpenApiParameter("after", int), OpenApiParameter("limit", int)]
+
+
+def _growing(operation_id: str, shape: Any) -> Any:
+    return extend_schema_view(get=extend_schema(operation_id=operation_id, parameters=AFTER, responses=shape(many=True)))
 
 
 class Programs(APIView):
@@ -171,7 +175,9 @@ class Grown(APIView):
         return Response(paging.grown(request, rows, lambda row: type(self).shape(row).data))
 
 
-@extend_schema(operation_id="list_events", parameters=AFTER, responses=shapes.EventShape(many=True))
+@extend_schema_view(
+    get=extend_schema(operation_id="list_events", parameters=AFTER, responses=shapes.EventShape(many=True))
+)
 class Events(Grown):
     """Moves of the workload and of all that it has."""
 
@@ -183,7 +189,9 @@ class Events(Grown):
     shape = shapes.EventShape
 
 
-@extend_schema(operation_id="list_metrics", parameters=AFTER, responses=shapes.MetricShape(many=True))
+@extend_schema_view(
+    get=extend_schema(operation_id="list_metrics", parameters=AFTER, responses=shapes.MetricShape(many=True))
+)
 class Metrics(Grown):
     """What the sessions reported."""
 
@@ -195,7 +203,9 @@ class Metrics(Grown):
     shape = shapes.MetricShape
 
 
-@extend_schema(operation_id="list_logs", parameters=AFTER, responses=shapes.LogLineShape(many=True))
+@extend_schema_view(
+    get=extend_schema(operation_id="list_logs", parameters=AFTER, responses=shapes.LogLineShape(many=True))
+)
 class Logs(Grown):
     """What the scripts wrote."""
 

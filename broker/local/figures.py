@@ -72,13 +72,14 @@ def stall_s(metrics: Sequence[Row], *, placement: int, since: datetime) -> float
 
 
 def leased_usd(leases: Sequence[Row]) -> Decimal:
-    """Return what the spans of the leases cost at their frozen prices; an open lease costs nothing yet."""
+    """Return what the spans of the leases cost at their frozen prices, each rounded to six places, as on a bill."""
     total = Decimal(0)
     for lease in leases:
         if lease["opened_at"] and lease["closed_at"]:
             span = instant(lease["closed_at"]) - instant(lease["opened_at"])
             microseconds = (span.days * 86400 + span.seconds) * 10**6 + span.microseconds
-            total += Decimal(microseconds) / 10**6 * Decimal(lease["usd_per_hour"]) / _HOUR_S
+            usd = Decimal(microseconds) / 10**6 * Decimal(lease["usd_per_hour"]) / _HOUR_S
+            total += usd.quantize(_MICRO_USD)
     return total.quantize(_MICRO_USD)
 
 

@@ -23,6 +23,7 @@ ROUNDS_BEFORE_THE_LOSS = 2
 _ENDED = ("succeeded", "failed", "cancelled")
 _POLL_S = 0.3
 _PAGE = 500
+_LOG_LINES = 12
 
 
 class StoryBroken(Exception):
@@ -241,7 +242,10 @@ class Story:
         """Return the workload. Raises `StoryBroken` when it has ended before its time."""
         now = self._client.workload(workload)
         if now["state"] in _ENDED:
-            raise StoryBroken(f"The workload has ended too early: {now['state']}, {now['end_reason']}. {now['why']}")
+            lines = self._all(lambda after: self._client.logs(workload, after=after, limit=_PAGE))[-_LOG_LINES:]
+            told = "\n".join(f"  {line['site']}: {line['text']}" for line in lines)
+            why = f"{now['state']}, {now['end_reason']}. {now['why']}"
+            raise StoryBroken(f"The workload has ended too early: {why}\n{told}")
         return now
 
     def _events(self, workload: int) -> list[Any]:

@@ -69,6 +69,7 @@ def identify(
     if known["host"] is None:
         if not token:
             raise NotEnrolled(f"no key in {state}: enrol once with --token (from: yard host add)")
+        _write(path, known)
         known["host"] = _enrol(
             broker=broker, token=token, secret=known["secret"], hardware=hardware, address=address, stop=stop
         )

@@ -138,7 +138,7 @@ def insist(
     trouble: Callable[[Unreachable], None] = lambda unreachable: None,
     cap_s: float = 15.0,
 ) -> Answer:
-    """Ask until there is an answer, however long it takes. `pause` may raise to give up; a refusal is raised at once."""
+    """Ask until there is an answer, however long it takes. `pause` may raise to give up; a refusal is raised."""
     backoff = Backoff(cap_s=cap_s)
     while True:
         try:

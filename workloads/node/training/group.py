@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import TCPStore
+from torch.distributed import TCPStore
 
 # A worker may wait as long as its leader waits for the broker, so the group's own limit must not fire: a worker that
 # died is noticed by Ray, which ends the site.

@@ -160,7 +160,7 @@ class Leader:
         return self._until_answered(lambda: self._link.call(method, path, body), leave=leave)
 
     def _until_answered(self, ask: Callable[[], Answer], *, leave: bool = False) -> Answer:
-        """Ask the same thing until there is an answer. With `leave`, a drain ends the waiting: nothing is lost by it."""
+        """Ask the same thing until there is an answer. With `leave`, a drain ends the waiting: nothing is lost."""
 
         def pause(seconds: float) -> None:
             if leave:
