@@ -30,7 +30,8 @@ AFTER = [OpenApiParameter("after", int), OpenApiParameter("limit", int)]
 
 
 def _growing(operation_id: str, shape: Any) -> Any:
-    return extend_schema_view(get=extend_schema(operation_id=operation_id, parameters=AFTER, responses=shape(many=True)))
+    rows = shape(many=True)
+    return extend_schema_view(get=extend_schema(operation_id=operation_id, parameters=AFTER, responses=rows))
 
 
 class Programs(APIView):
