@@ -26,7 +26,7 @@ class Hub:
         self.plan = self.theta = self.momentum = self.state = None
         self.version, self.free, self.merged = 0, [], []
         self.leased, self.contributed, self.history, self.rows, self.artifacts = {}, {}, [], {}, []
-        self.refuse_next = None
+        self.refuse_next, self.refused = None, []
 
     def hello(self, site, body):
         plan = {key: body[key] for key in ("dataset_samples", "total_samples", "tensors")}
@@ -84,6 +84,7 @@ class Hub:
         used, held = [tuple(pair) for pair in body["ranges"]], self.leased.pop(site)
         if self.refuse_next:
             why, self.refuse_next = self.refuse_next, None
+            self.refused.append(body)
             self.free = held + self.free
             return {"status": "refused", "why": why}
         delta = codec.decode(self.objects[body["sha256"]])

@@ -30,6 +30,17 @@ open(sys.argv[1], "w").write(str(os.getpid()))
 while True:
     time.sleep(0.01)
 """
+# What setproctitle does to a process: its environment is written over, here from within by its own hand.
+FORGETS_ITS_ENVIRONMENT = (
+    """
+import os, sys, time
+if os.fork() > 0:
+    time.sleep(600)
+os.execve(sys.executable, [sys.executable, "-c", """
+    + repr("import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)")
+    + """, sys.argv[1]], {})
+"""
+)
 
 
 def alive(pid):
@@ -49,7 +60,11 @@ def start(processes, code, tmp_path):
     return int(said.read_text())
 
 
-@pytest.mark.parametrize("code", [DOUBLE_FORK, FORKS_WHEN_TOLD_TO_END], ids=["double_fork", "forks_on_sigterm"])
+@pytest.mark.parametrize(
+    "code",
+    [DOUBLE_FORK, FORKS_WHEN_TOLD_TO_END, FORGETS_ITS_ENVIRONMENT],
+    ids=["double_fork", "forks_on_sigterm", "environment_overwritten"],
+)
 def test_a_process_that_slips_away_is_ended(tmp_path, code):
     processes = Processes(lease="1", state=tmp_path)
     pid = start(processes, code, tmp_path)

@@ -126,6 +126,9 @@ def test_a_refused_contribution_is_explained_and_its_samples_are_trained_on_agai
 
     ends(site)
     assert "refused: the norm is out of bounds" in site.said.read_text()
+    # It went back to the shared state: from there the same samples lead to the same bits.
+    assert broker.hub.refused[0]["ranges"] == broker.hub.history[0]["ranges"]
+    assert broker.hub.refused[0]["sha256"] == broker.hub.history[0]["sha256"]
     assert merged_once(broker.hub, 200)
 
 

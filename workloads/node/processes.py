@@ -7,6 +7,7 @@ environment does: every process inherits two markers, and the kernel shows them 
 import contextlib
 import logging
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -71,34 +72,70 @@ def markers(*, lease: str, state: Path) -> dict[str, str]:
 
 
 def end_marked(*, state: Path, lease: str | None = None, grace_s: float = GRACE_S) -> None:
-    """SIGTERM, then after `grace_s` SIGKILL, to every process with both markers, until none is left.
+    """SIGTERM, after `grace_s` SIGKILL, to every process with both markers and what it started, until none is left.
 
-    `lease` None means any lease of this `state`. A process without both markers is never touched.
+    `lease` None means any lease of this `state`. Nothing else is ever touched.
     """
-    empty, asked, started = 0, set(), time.monotonic()
-    while empty < EMPTY_SCANS:
-        found = marked(state=state, lease=lease)
-        empty = 0 if found else empty + 1
-        late = time.monotonic() - started > grace_s
-        for pid in found:
+    empty, started_s = 0, time.monotonic()
+    # A handle pins the process it was opened for: a reused id can not be hit, and one whose parent is gone, by which it
+    # was known, is not forgotten.
+    handles: dict[int, int] = {}
+    try:
+        while empty < EMPTY_SCANS:
+            found = marked(state=state, lease=lease)
+            late = time.monotonic() - started_s > grace_s
+            for pid in found:
+                if pid not in handles or _exited(handles[pid]):
+                    _open(pid, handles)
+                    _signal(handles.get(pid), signal.SIGKILL if late else signal.SIGTERM)
+            alive = [handle for handle in handles.values() if not _exited(handle)]
             if late:
-                _signal(pid, signal.SIGKILL, state=state, lease=lease)
-            elif pid not in asked:
-                asked.add(pid)
-                _signal(pid, signal.SIGTERM, state=state, lease=lease)
-        time.sleep(SCAN_PAUSE_S)
-    if asked:
-        log.info("processes.ended lease=%s count=%d seconds=%.1f", lease, len(asked), time.monotonic() - started)
+                for handle in alive:
+                    _signal(handle, signal.SIGKILL)
+            empty = 0 if found or alive else empty + 1
+            time.sleep(SCAN_PAUSE_S)
+    finally:
+        for handle in handles.values():
+            os.close(handle)
+    if handles:
+        log.info("processes.ended lease=%s count=%d s=%.1f", lease, len(handles), time.monotonic() - started_s)
 
 
 def marked(*, state: Path, lease: str | None = None) -> list[int]:
-    """Ids of the living processes that carry both markers, this one excepted."""
-    own = os.getpid()
-    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
-    return [pid for pid in pids if pid != own and _belongs(pid, state=state, lease=lease)]
+    """Ids of the living processes that carry both markers, and of those in their sessions or begun by them.
+
+    A process that renames itself (setproctitle, as Ray's do) may write over its environment, so the markers alone would
+    miss it. Every marked process was started in a session that is not the agent's, so a session tells no strangers.
+    """
+    own_session, processes = os.getsid(0), {}
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (parent_session := _parent_and_session(int(name))):
+            processes[int(name)] = parent_session
+    found = {pid for pid in processes if pid != os.getpid() and _carries_both(pid, state=state, lease=lease)}
+    sessions = {processes[pid][1] for pid in found} - {own_session}
+    grown = True
+    while grown:
+        more = {
+            pid
+            for pid, (parent, session) in processes.items()
+            if pid not in found and (parent in found or session in sessions)
+        }
+        grown = bool(more)
+        found |= more
+    return sorted(found - {os.getpid()})
 
 
-def _belongs(pid: int, *, state: Path, lease: str | None) -> bool:
+def _parent_and_session(pid: int) -> tuple[int, int] | None:
+    """From /proc/<pid>/stat, proc_pid_stat(5): fields 4 and 6. None for one that is gone or waits to be reaped."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    state, parent, _, session, *_ = stat.rsplit(")", 1)[1].split()  # The name before it may hold anything.
+    return None if state in "ZX" else (int(parent), int(session))
+
+
+def _carries_both(pid: int, *, state: Path, lease: str | None) -> bool:
     try:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:  # It is gone, or belongs to another user and so is none of ours.
@@ -110,12 +147,21 @@ def _belongs(pid: int, *, state: Path, lease: str | None) -> bool:
     return f"GPUYARD_LEASE={lease}".encode() in variables
 
 
-def _signal(pid: int, number: signal.Signals, *, state: Path, lease: str | None) -> None:
-    # The handle pins the process: if the id has been reused since the scan, the second look sees a stranger.
+def _open(pid: int, handles: dict[int, int]) -> None:
+    old = handles.pop(pid, None)
+    if old is not None:
+        os.close(old)
     with contextlib.suppress(ProcessLookupError):
-        handle = os.pidfd_open(pid)
-        try:
-            if _belongs(pid, state=state, lease=lease):
-                signal.pidfd_send_signal(handle, number)
-        finally:
-            os.close(handle)
+        handles[pid] = os.pidfd_open(pid)
+
+
+def _exited(handle: int) -> bool:
+    poller = select.poll()
+    poller.register(handle, select.POLLIN)
+    return bool(poller.poll(0))  # A handle is readable once its process has ended, pidfd_open(2).
+
+
+def _signal(handle: int | None, number: signal.Signals) -> None:
+    if handle is not None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, number)

@@ -49,6 +49,10 @@ class Worker:
             with contextlib.suppress(ValueError, OSError):
                 sys.stdout.flush()
                 sys.stderr.flush()
+            # What Ray prints while it is ended is not the program's.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)
         return {"exit_code": 0, "error": None}
 
     def _speak_to_the_logs(self) -> None:

@@ -68,7 +68,7 @@ class Leader:
                 answer = self._ask("POST", "/v1/site/initial", {"sha256": sha256})
         except Refused as refused:
             raise SessionRefused(str(refused)) from refused
-        self._take(answer, again=refused)
+        self._take(answer)
 
     def next_ranges(self, *, count: int) -> Ranges | None:
         """Lease about `count` positions of the newest version; None when the run is done. Raises Drained."""
@@ -81,7 +81,7 @@ class Leader:
             if status == "drain":
                 raise Drained
             if status in ("done", "stale"):
-                self._take(answer, again=refused)
+                self._take(answer)
             if status == "done":
                 return None
             if status == "wait":

@@ -1,0 +1,209 @@
+"""Whole stories with nothing replaced: real Postgres, Redis, web, workers, agents, Ray and torch; real kill -9."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from decimal import Decimal
+from hashlib import sha256
+
+import pytest
+
+from tests.journeys.yard import Yard
+
+pytestmark = pytest.mark.journey
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    home = tmp_path_factory.mktemp("yard") / "state"
+    running = Yard(home)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def yard(broker):
+    """The broker with all three hosts free."""
+    for host in broker.client.hosts()["results"]:
+        broker.revive_host(host["name"])
+        if host["state"] in ("reclaimed", "reclaiming"):
+            broker.client.return_host(host["id"])
+    broker.until(
+        lambda: all(host["state"] == "offered" for host in broker.client.hosts()["results"]), "all hosts are free"
+    )
+    return broker
+
+
+@pytest.fixture(autouse=True)
+def _quiet_world():
+    """These journeys need no Django in this process."""
+
+
+def moves(yard, run, subject):
+    return [event["to"] for event in yard.client.events(run, limit=1000) if event["subject"] == subject]
+
+
+def check_samples(yard, run, total):
+    """Every sample was merged, and by one round only."""
+    assert yard.show(run)["samples"] == {"total": total, "merged": total, "leased": 0, "free": 0}
+    assert sum(one["samples"] for one in yard.client.rounds(run)) == total
+
+
+def check_bill(yard, run):
+    bill = yard.client.bill(run)
+    assert Decimal(bill["total_usd"]) == Decimal(bill["billed_usd"]) > 0
+    assert all(line["closed_at"] for line in bill["leases"])
+    assert yard.client.read("/v1/ledger")["sum_usd"] == "0.000000"
+
+
+def test_success(yard, tmp_path):
+    run = yard.order("--samples", "4000")
+    ended = yard.wait_end(run)
+
+    assert (ended["state"], ended["end_reason"]) == ("succeeded", "finished")
+    check_samples(yard, run, 4000)
+    check_bill(yard, run)
+    sites = Counter(c["site"] for one in yard.client.rounds(run) for c in one["contributors"])
+    assert set(sites) == {"home/berlin", "home/paris"}
+    model = tmp_path / "model.safetensors"
+    yard.yard("pull", str(run), "-o", str(model))
+    assert sha256(model.read_bytes()).hexdigest() == ended["artifact"]["sha256"]
+    assert ended["artifact"]["metrics"]["val_loss"] < 1
+    assert "step" in json.dumps(yard.client.metrics(run)[-1])
+
+
+def test_a_site_of_two_machines_trains_as_one_ray_cluster(yard):
+    run = yard.order("--samples", "800", sites=1, gpu="CPU:2", flags=("--region", "home/berlin"))
+    ended = yard.wait_end(run)
+
+    assert ended["state"] == "succeeded", yard.tale()
+    (site,) = ended["sites"]
+    assert sorted(node["host"] for node in site["nodes"]) == ["berlin-1", "berlin-2"]
+    check_samples(yard, run, 800)
+
+
+def test_machine_lost(yard):
+    run = yard.order("--samples", "12000")
+    yard.wait_rounds(run, 3)
+    name, _ = yard.host_of(run)
+    yard.kill_host(name)
+
+    yard.until(lambda: "lost" in moves(yard, run, "lease"), "the lease is lost")
+    yard.until(lambda: len(yard.show(run)["sites"]) == 3, "a replacement is placed")
+    ended = yard.wait_end(run, limit_s=180)
+
+    assert ended["state"] == "succeeded"
+    check_samples(yard, run, 12000)
+    check_bill(yard, run)
+    assert moves(yard, run, "lease").count("lost") == 1
+    newcomer = max(site["placement"] for site in ended["sites"])
+    merged = {c["placement"] for one in yard.client.rounds(run) for c in one["contributors"] if c["status"] == "merged"}
+    assert newcomer in merged, "the replacement takes part"
+
+
+def test_supplier_reclaims(yard):
+    run = yard.order("--samples", "10000")
+    yard.wait_rounds(run, 3)
+    name, host = yard.host_of(run)
+    yard.yard("host", "reclaim", str(host), "--notice", "40")
+
+    yard.until(lambda: any(s["state"] == "closed" for s in yard.show(run)["sites"]), "the site has left")
+    left = next(s for s in yard.show(run)["sites"] if s["state"] == "closed")
+    ended = yard.wait_end(run, limit_s=180)
+
+    assert ended["state"] == "succeeded"
+    assert left["nodes"][0]["state"] == "released", "it left before it was taken"
+    last = [c for one in yard.client.rounds(run) for c in one["contributors"] if c["placement"] == left["placement"]][
+        -1
+    ]
+    assert last["status"] == "merged"
+    check_samples(yard, run, 10000)
+    check_bill(yard, run)
+    state = next(h for h in yard.client.hosts()["results"] if h["name"] == name)["state"]
+    assert state in ("reclaiming", "reclaimed")
+
+
+def test_budget_ends(yard, tmp_path):
+    run = yard.order("--samples", "10000000", budget="0.002")
+    ended = yard.wait_end(run, limit_s=180)
+
+    assert (ended["state"], ended["end_reason"]) == ("cancelled", "budget")
+    assert Decimal(yard.client.bill(run)["total_usd"]) <= Decimal("0.002")
+    assert ended["artifact"]["kind"] == "checkpoint"
+    assert ended["samples"]["merged"] == sum(one["samples"] for one in yard.client.rounds(run)) > 0
+    yard.yard("pull", str(run), "-o", str(tmp_path / "checkpoint.safetensors"))
+    check_bill(yard, run)
+
+
+def test_broker_killed_with_9_and_restarted_in_mid_run(yard):
+    run = yard.order("--samples", "10000")
+    yard.wait_rounds(run, 3)
+
+    yard.kill_broker()
+    ended = yard.wait_end(run, limit_s=180)
+
+    assert ended["state"] == "succeeded"
+    check_samples(yard, run, 10000)
+    check_bill(yard, run)
+    assert "lost" not in moves(yard, run, "lease"), "the hosts were not silent, the broker was deaf"
+
+
+def test_redis_flushed_in_mid_run(yard):
+    run = yard.order("--samples", "6000")
+    yard.wait_rounds(run, 2)
+
+    yard.flush_redis()
+    yard.wait_rounds(run, 4)
+    yard.flush_redis()
+    ended = yard.wait_end(run)
+
+    assert ended["state"] == "succeeded"
+    check_samples(yard, run, 6000)
+    check_bill(yard, run)
+
+
+def test_a_script_that_raises_is_told_to_its_owner_and_billed_for_what_it_used(yard):
+    run = yard.order("--raise-at", "3")
+    ended = yard.wait_end(run)
+
+    assert (ended["state"], ended["end_reason"]) == ("failed", "script_error")
+    assert "ValueError: the data is not what I thought" in ended["why"]
+    assert any("Traceback" in line["text"] for line in yard.client.logs(run))
+    check_bill(yard, run)
+
+
+def test_a_missing_requirement_is_named(yard, tmp_path):
+    wanted = tmp_path / "requirements.txt"
+    wanted.write_text("gpuyard-no-such-package==9.9\n")
+    run = yard.order(sites=1, flags=("--requirements", str(wanted)))
+    ended = yard.wait_end(run)
+
+    assert (ended["state"], ended["end_reason"]) == ("failed", "script_error")
+    assert "gpuyard-no-such-package" in ended["why"]
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run_and_leaves_the_last_good_state(yard):
+    run = yard.order("--nan-at", "60")
+    ended = yard.wait_end(run)
+
+    assert (ended["state"], ended["end_reason"]) == ("failed", "refused_contributions")
+    assert "not finite" in ended["why"]
+    assert ended["version"] >= 1
+
+
+def test_a_script_that_never_trains_is_told_so(yard):
+    run = yard.order("--silent", sites=1)
+    ended = yard.wait_end(run)
+
+    assert (ended["state"], ended["end_reason"]) == ("failed", "no_session")
+
+
+def test_wrong_input_gets_the_documented_exit_code(yard, tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text("pass\n")
+
+    yard.yard("run", str(script), "--gpu", "H100", "--budget", "1", "--yes", ok=4)
+    yard.yard("quote", "--gpu", "CPU", "--samples", "100000000", "--speed", "10", "--budget", "0.01", ok=5)
+    yard.yard("run", str(tmp_path / "absent.py"), "--yes", ok=2)
+    yard.yard("show", "999999", ok=1)
