@@ -108,6 +108,7 @@ class Lease:
     def _conclude(self, exit_code: int | None, error: dict[str, str] | None) -> None:
         """No process is left and the lines are out before the broker hears that it is over."""
         self._processes.end()
+        _remove_ray_directory(self._directory)
         if not self._logs.finish(timeout_s=LOGS_AT_THE_END_S):
             log.warning("lease.logs_incomplete lease=%s", self.id)
         if self._stop.is_set():
@@ -300,10 +301,14 @@ def leftovers(state: Path) -> list[Report]:
 def forget(state: Path, lease: int) -> None:
     """Remove every file of a lease whose processes are gone."""
     directory = directory_of(state, lease)
+    _remove_ray_directory(directory)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remove_ray_directory(directory: Path) -> None:
     named = directory / "ray_directory"
     if named.exists():
         shutil.rmtree(named.read_text(), ignore_errors=True)
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
