@@ -65,6 +65,7 @@ def bill(*, workload_id: int, now: datetime) -> dict[str, Any]:
     lines = [
         {
             "lease": lease.pk,
+            "site": lease.placement.site,
             "provider": lease.offer.provider,
             "region": lease.offer.region,
             "host": names.get(lease.key),

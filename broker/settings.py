@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging.config
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
 
 # The face
-SECRET_KEY = env.text("SECRET_KEY", "insecure-for-development-and-tests-only")
+SECRET_KEY = env.text("SECRET_KEY", secrets.token_urlsafe(48))  # Without one, what is signed ends with the process.
 DEBUG = env.flag("DEBUG", default=False)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1],testserver")
 ROOT_URLCONF = "broker.urls"
@@ -32,7 +33,11 @@ INSTALLED_APPS = [
     "workloads",
     "billing",
 ]
-MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", "django.middleware.common.CommonMiddleware"]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "broker.api.errors.DatabaseAway",
+]
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 << 20  # JSON and catalogs; programs and parameters are streamed.
 PROGRAM_BYTES_MAX = 200 << 20

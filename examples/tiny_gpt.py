@@ -1,8 +1,8 @@
 """A small character-level GPT that learns to write Python from Python's own standard library.
 
-python examples/tiny_gpt.py --samples 2000                     # here, alone
-yard run examples/tiny_gpt.py --accelerator CPU --sites 2      # placed; the script is the same
-python examples/tiny_gpt.py --check model.safetensors          # the held-out loss of a finished model, as JSON
+python examples/tiny_gpt.py --samples 2000                       # here, alone
+yard run examples/tiny_gpt.py --gpu CPU --sites 2 --budget 1   # placed; the script is the same
+python examples/tiny_gpt.py --check model.safetensors            # the held-out loss of a finished model, as JSON
 """
 
 import argparse

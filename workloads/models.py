@@ -214,6 +214,7 @@ class Node(models.Model):
     phase = models.CharField(max_length=16, blank=True)
     exit_code = models.SmallIntegerField(null=True)
     error = models.JSONField(null=True)  # {code, message}
+    usage = models.JSONField(null=True)  # How busy its host is, as in docs/protocol.md.
     seen_at = models.DateTimeField()
 
 

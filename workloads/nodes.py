@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,13 +27,21 @@ class ReportInvalid(Exception):
     """An agent or a session said something that means nothing; the argument says what."""
 
 
-def beat(
-    *, host: Host, address: str, hardware: dict[str, Any], said: list[dict[str, Any]], now: datetime
-) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """What an agent says at a heartbeat."""
+
+    address: str
+    hardware: dict[str, Any]
+    usage: dict[str, Any] | None
+    nodes: list[dict[str, Any]]
+
+
+def beat(*, host: Host, said: Beat, now: datetime) -> list[dict[str, Any]]:
     """Hear a host: note what it says of its leases, return the orders for those that it should hold."""
-    market.hear(host=host, address=address, hardware=hardware, now=now)
-    for report in said:
-        _note(host, report, now)
+    market.hear(host=host, address=said.address, hardware=said.hardware, now=now)
+    for report in said.nodes:
+        _note(host, report, said.usage, now)
     rental = host.rentals.filter(ended_at=None).first()
     if rental is None:
         return []
@@ -48,7 +57,7 @@ def _lease(key: str) -> Lease | None:
     return leases.filter(pk=int(number)).first() if number.isdigit() else None
 
 
-def _note(host: Host, report: dict[str, Any], now: datetime) -> None:
+def _note(host: Host, report: dict[str, Any], usage: dict[str, Any] | None, now: datetime) -> None:
     """Take in what an agent says of one lease, if that lease is on its host."""
     if report.get("phase") not in PHASES:
         raise ReportInvalid(f"phase {report.get('phase')!r} is none of {', '.join(PHASES)}")
@@ -62,8 +71,10 @@ def _note(host: Host, report: dict[str, Any], now: datetime) -> None:
     if node is None:
         return
     Node.objects.filter(pk=node.pk).update(
-        phase=report["phase"], exit_code=report.get("exit_code"), error=error, seen_at=now
+        phase=report["phase"], exit_code=report.get("exit_code"), error=error, usage=usage, seen_at=now
     )
+    if error is not None and error["code"] == "accelerators_missing":
+        market.bar(host=host, why=error["message"], now=now)
     if node.phase != report["phase"]:
         bell.wake("placement", node.lease.placement_id, now)
 

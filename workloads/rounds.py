@@ -2,7 +2,7 @@
 Outer synchronisation across sites: who takes part, which samples are whose, which contribution counts.
 
 Every verb here is one short transaction that holds the workload's Training row, so that two sites never get one sample.
-The merge itself is a step of the round's lifecycle (workloads.steps.round). Design: docs/training.md.
+The merge itself is a step of the round's lifecycle (workloads.steps.round). Picture: docs/architecture.md.
 """
 
 from __future__ import annotations

@@ -82,13 +82,13 @@ def beat(request: HttpRequest) -> HttpResponse:
     """Hear an agent and give it its orders."""
     host = calling_host(request)
     body = body_of(request)
-    orders = nodes.beat(
-        host=host,
+    said = nodes.Beat(
         address=str(body["address"])[:64],
         hardware=_hardware(body),
-        said=body.get("nodes", []),
-        now=timezone.now(),
+        usage=_usage(body.get("usage")),
+        nodes=list(body.get("nodes", [])),
     )
+    orders = nodes.beat(host=host, said=said, now=timezone.now())
     return JsonResponse(
         {
             "next_beat_s": nodes.BEAT_S if orders else nodes.IDLE_BEAT_S,
@@ -134,6 +134,14 @@ def _hardware(body: dict[str, Any]) -> dict[str, Any]:
     ]
     numbers = {name: _number(said.get(name)) for name in ("vcpus", "ram_gib", "disk_free_gib")}
     return {**numbers, **{n: str(said.get(n, ""))[:80] for n in ("hostname", "os", "python")}, "accelerators": chips}
+
+
+def _usage(said: Any) -> dict[str, Any] | None:
+    if not isinstance(said, dict):
+        return None
+    names = ("utilisation_percent", "memory_used_gib")
+    chips = [{name: _number(chip.get(name)) for name in names} for chip in list(said.get("accelerators") or [])[:64]]
+    return {**{name: _number(said.get(name)) for name in ("cpu_percent", "ram_used_gib")}, "accelerators": chips}
 
 
 def _number(value: Any) -> float | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -60,6 +62,30 @@ def _invalid(error: exceptions.ValidationError) -> Refused:
 def plain(error: Refused) -> JsonResponse:
     """Return the error from a view that is not DRF's."""
     return JsonResponse(error.body, status=error.status)
+
+
+class DatabaseAway:
+    """Middleware: while the database restarts, callers are told to ask again, not that we are broken."""
+
+    sync_capable = async_capable = True
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: Any) -> Any:
+        """Pass the request on."""
+        return self.get_response(request)
+
+    def process_exception(self, request: Any, error: Exception) -> JsonResponse | None:
+        """Turn a lost or refused connection into a 503."""
+        if not isinstance(error, OperationalError | InterfaceError):
+            return None
+        logger.warning("api.database-away path=%s error=%s", request.path, type(error).__name__)
+        answer = plain(Refused(503, "database_away", "the broker's database is restarting", "ask again in a second"))
+        answer["Retry-After"] = "1"
+        return answer
 
 
 def page_missing(request: Any, exception: Exception | None = None) -> JsonResponse:

@@ -12,7 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from billing.queries import earned_usd
+from billing import accounts
+from billing.queries import balance_usd, earned_usd
 from broker.api import paging, shapes
 from broker.api.errors import Refused
 from offers import marketplace, operations, queries
@@ -44,6 +45,27 @@ class Hosts(APIView):
         except operations.HostNameTaken as error:
             raise Refused(409, "host_name_taken", f"you already have a host {error}", "choose another name") from None
         return Response({**host_json(host), "enrol_token": token}, status=201)
+
+
+class Supplier(APIView):
+    """The caller as a supplier."""
+
+    scopes = {"GET": "supply"}
+
+    @extend_schema(operation_id="me_as_supplier", responses=shapes.SupplierShape)
+    def get(self, request: Request) -> Response:
+        """Show how many hosts you have, how they are used and what is owed to you."""
+        now = timezone.now()
+        states = [marketplace.state_of(host, now) for host in queries.hosts_of(request.user.pk)]
+        body = {
+            "id": request.user.pk,
+            "username": request.user.username,
+            "hosts": len(states),
+            "hosts_offered": states.count("offered"),
+            "hosts_rented": states.count("rented"),
+            "owed_usd": balance_usd(accounts.supplier(request.user.pk)),
+        }
+        return Response(shapes.SupplierShape(body).data)
 
 
 class ReclaimShape(serializers.Serializer[Any]):

@@ -171,6 +171,7 @@ def quote_json(quote: Quote) -> dict[str, Any]:
     lines = list(quote.lines.select_related("offer").order_by("id"))
     sites = [
         {
+            "site": line.offer.site,
             "provider": line.offer.provider,
             "region": line.offer.region,
             "market": line.offer.market,

@@ -267,6 +267,17 @@ class Artifacts(APIView):
         return Response(paging.keyset(request, rows, sort="-id", show=lambda row: shapes.ArtifactShape(row).data))
 
 
+class OneArtifact(APIView):
+    """A model or a checkpoint."""
+
+    scopes = {"GET": "read"}
+
+    @extend_schema(operation_id="get_artifact", responses=shapes.ArtifactShape)
+    def get(self, request: Request, pk: int) -> Response:
+        """Show it."""
+        return Response(shapes.ArtifactShape(_artifact_of(request, pk)).data)
+
+
 class Content(APIView):
     """An artifact's bytes."""
 
@@ -275,10 +286,15 @@ class Content(APIView):
     @extend_schema(operation_id="download_artifact", responses={200: bytes})
     def get(self, request: Request, pk: int) -> Any:
         """Download; `Range: bytes=N-` resumes."""
-        artifact = Artifact.objects.filter(pk=pk, workload__owner=request.user).first()
-        if artifact is None:
-            raise Refused(404, "not_found", f"there is no artifact {pk} of yours", "list a workload's artifacts")
+        artifact = _artifact_of(request, pk)
         return bodies.send(request, artifact.sha256, filename=artifact.name)
+
+
+def _artifact_of(request: Request, pk: int) -> Artifact:
+    artifact = Artifact.objects.filter(pk=pk, workload__owner=request.user).first()
+    if artifact is None:
+        raise Refused(404, "not_found", f"there is no artifact {pk} of yours", "list a workload's artifacts")
+    return artifact
 
 
 class Bill(APIView):
@@ -347,6 +363,7 @@ def _model(workload: Workload) -> Artifact | None:
 def _site_json(site: Placement, names: dict[str, str]) -> dict[str, Any]:
     return {
         "placement": site.pk,
+        "site": site.site,
         "provider": site.provider,
         "region": site.region,
         "state": site.state,
@@ -368,4 +385,5 @@ def _node_json(lease: Lease, names: dict[str, str]) -> dict[str, Any]:
         "opened_at": lease.opened_at,
         "closed_at": lease.closed_at,
         "phase": node.phase if node else "",
+        "usage": node.usage if node else None,
     }

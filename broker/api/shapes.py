@@ -56,6 +56,7 @@ class NeedShape(s.Serializer[Any]):
 class QuoteSiteShape(s.Serializer[Any]):
     """Machines at one site of a quote."""
 
+    site = s.CharField()
     provider = s.CharField()
     region = s.CharField()
     market = s.CharField()
@@ -136,12 +137,14 @@ class NodeShape(s.Serializer[Any]):
     opened_at = s.DateTimeField(allow_null=True)
     closed_at = s.DateTimeField(allow_null=True)
     phase = s.CharField(allow_blank=True)
+    usage = s.JSONField(allow_null=True)
 
 
 class SiteShape(s.Serializer[Any]):
     """A placement."""
 
     placement = s.IntegerField()
+    site = s.CharField()
     provider = s.CharField()
     region = s.CharField()
     state = s.CharField()
@@ -268,6 +271,17 @@ class HostShape(s.Serializer[Any]):
     enrol_token = s.CharField(required=False)
 
 
+class SupplierShape(s.Serializer[Any]):
+    """A party that rents its machines out through us."""
+
+    id = s.IntegerField()
+    username = s.CharField()
+    hosts = s.IntegerField()
+    hosts_offered = s.IntegerField()
+    hosts_rented = s.IntegerField()
+    owed_usd = usd()
+
+
 class EntryShape(s.Serializer[Any]):
     """One row of the ledger."""
 
@@ -285,6 +299,7 @@ class BillLineShape(s.Serializer[Any]):
     """One lease's span and price."""
 
     lease = s.IntegerField()
+    site = s.CharField()
     provider = s.CharField()
     region = s.CharField()
     host = s.CharField(allow_null=True)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from hashlib import sha256
 
 import pytest
+from django.db import OperationalError
 from django.urls import URLPattern, get_resolver
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
@@ -318,6 +319,20 @@ def test_the_schema_is_valid_and_describes_every_public_address(capsys):
     public = [route for route, _ in addresses() if route.startswith("v1/") and not route.startswith(private)]
     assert len(described) == sum(len(methods_of(route)) for route in public)
     assert "Error" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["/v1/me", "/v1/agent/beat", "/healthz"])
+def test_a_database_that_restarts_is_a_503_to_be_asked_again(ada, monkeypatch, path):
+    def away(*args, **more):
+        raise OperationalError("the database system is starting up")
+
+    monkeypatch.setattr("django.db.backends.utils.CursorWrapper.execute", away)
+    header = "Agent 1.x" if "agent" in path else f"Bearer {ada.key}"
+
+    answer = ada.client.generic("POST" if "agent" in path else "GET", path, b"{}", HTTP_AUTHORIZATION=header)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "database_away")
+    assert answer["Retry-After"] == "1"
 
 
 def test_an_unknown_address_gets_a_clear_answer(client, settings):

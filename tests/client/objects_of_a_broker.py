@@ -33,6 +33,7 @@ OFFER = {
 def quote(number: int = 7, **changes: Any) -> dict[str, Any]:
     """A Quote of two sites."""
     site = {
+        "site": "verda/FIN-03",
         "provider": "verda",
         "region": "FIN-03",
         "market": "spot",
@@ -52,7 +53,7 @@ def quote(number: int = 7, **changes: Any) -> dict[str, Any]:
         "cost_usd": "0.630000",
         "finish_s": 570.0,
         "speed": {"source": "stated", "samples_per_s": 175.0},
-        "sites": [site, {**site, "provider": "home", "region": "berlin"}],
+        "sites": [site, {**site, "site": "home/berlin", "provider": "home", "region": "berlin"}],
         "why": "cheapest to finish",
         **changes,
     }
@@ -109,6 +110,7 @@ def workload(state: str = "running", **changes: Any) -> dict[str, Any]:
         "sites": [
             {
                 "placement": 3,
+                "site": "home/berlin",
                 "provider": "home",
                 "region": "berlin",
                 "state": "training",

@@ -29,6 +29,7 @@ BILL: dict[str, Any] = {
     "leases": [
         {
             "lease": 4,
+            "site": "home/berlin",
             "provider": "home",
             "region": "berlin",
             "host": "attic",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from decimal import Decimal
 from hashlib import sha256
@@ -207,3 +210,48 @@ def test_wrong_input_gets_the_documented_exit_code(yard, tmp_path):
     yard.yard("quote", "--gpu", "CPU", "--samples", "100000000", "--speed", "10", "--budget", "0.01", ok=5)
     yard.yard("run", str(tmp_path / "absent.py"), "--yes", ok=2)
     yard.yard("show", "999999", ok=1)
+
+
+def test_a_site_that_loses_one_of_two_machines_goes_on_when_it_is_back(yard):
+    run = yard.order("--samples", "3000", sites=1, gpu="CPU:2", flags=("--region", "home/berlin"))
+    yard.wait_rounds(run, 2, sites=1)
+    yard.kill_host("berlin-2")  # The worker, not the head.
+
+    yard.until(lambda: yard.show(run)["state"] == "recovering", "the site is given up")
+    yard.revive_host("berlin-2")
+    ended = yard.wait_end(run, limit_s=180)
+
+    assert ended["state"] == "succeeded", yard.tale()
+    assert len(ended["sites"]) == 2
+    check_samples(yard, run, 3000)
+    check_bill(yard, run)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_disk_that_is_full_is_told_and_the_host_comes_last(yard, small_host):
+    run = yard.order("--samples", "400", sites=1, flags=("--region", "home/attic"))
+
+    yard.until(lambda: "disk_full" in json.dumps(yard.client.events(run)), "the full disk is told")
+    yard.until(lambda: yard.show(run)["state"] == "recovering", "another host is looked for")
+
+    assert "No space left on device" in json.dumps(yard.client.events(run))
+    yard.yard("stop", str(run), "--wait", ok=11)
+    check_bill(yard, run)
+
+
+@pytest.fixture
+def small_host(broker, tmp_path):
+    """A fourth host whose disk is nearly full, enrolled as an outsider would."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(disk)], check=True)
+    said = json.loads(
+        broker.yard("host", "add", "attic-1", "--region", "home/attic", "--usd-per-hour", "0.01", "--json")
+    )
+    token = (said.get("host") or said)["enrol_token"]
+    words = ["--broker", broker.client.url, "--token", token, "--state", str(disk), "--address", "127.0.0.14"]
+    agent = subprocess.Popen([sys.executable, "-m", "gpuyard.node", *words, "--accelerators", "CPU:1"])
+    yield
+    agent.terminate()
+    agent.wait(timeout=30)
+    subprocess.run(["umount", str(disk)], check=True)

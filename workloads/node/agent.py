@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .hardware import discover
+from .hardware import discover, usage
 from .lease import Lease, Report, Setting, forget, leftovers
 from .link import Backoff, Link, Refused, Unreachable
 
@@ -103,6 +103,7 @@ class Agent:
             "version": _version(),
             "address": self._host.address,
             "hardware": discover(state=self._host.state, accelerators=self._host.accelerators),
+            "usage": usage(),
             "nodes": reports + list(self._ended.values()),
         }
 

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pynvml
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,36 @@ def discover(*, state: Path, accelerators: str | None = None) -> dict[str, Any]:
         "os": platform.platform(terse=True),
         "python": platform.python_version(),
     }
+
+
+def usage() -> dict[str, Any]:
+    """How busy the host is now: {cpu_percent, ram_used_gib, accelerators: [{utilisation_percent, memory_used_gib}]}."""
+    return {
+        "cpu_percent": psutil.cpu_percent(interval=None),  # Since the last call.
+        "ram_used_gib": round(psutil.virtual_memory().used / GIB, 1),
+        "accelerators": _gpu_usage(),
+    }
+
+
+def _gpu_usage() -> list[dict[str, Any]]:
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return [
+            {
+                "utilisation_percent": int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu),
+                "memory_used_gib": round(int(pynvml.nvmlDeviceGetMemoryInfo(handle).used) / GIB, 1),
+            }
+            for handle in handles
+        ]
+    except pynvml.NVMLError as lost:
+        log.warning("hardware.usage_unknown why=%s", lost)
+        return []
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def _gpus() -> list[dict[str, Any]]:

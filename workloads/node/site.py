@@ -33,12 +33,21 @@ RAY_SETTINGS = {
 class SiteFailed(Exception):
     """Ray did not start, a node did not come, or a worker was lost."""
 
+    code = "ray_failed"
+
+
+class AcceleratorsMissing(SiteFailed):
+    """This machine has fewer accelerators than its host offered."""
+
+    code = "accelerators_missing"
+
 
 def main(site: dict[str, Any]) -> int:
     """Start this node's Ray; on the head, run the program on all accelerators of the site. Returns the exit code."""
     directory, started_s = Path(site["directory"]), time.monotonic()
     os.environ.update(RAY_SETTINGS)
     try:
+        _count_accelerators(site["ray"]["accelerators"])
         if site["role"] == "worker":
             _wait_for_head(site)
             _finish_start(_start_ray(site), site)
@@ -51,12 +60,23 @@ def main(site: dict[str, Any]) -> int:
         outcome = _drive(site, started_s=started_s)
     except SiteFailed as failed:
         sys.stderr.write(f"gpuyard: {failed}\n")
-        outcome = {"exit_code": 1, "error": {"code": "ray_failed", "message": str(failed)}}
+        outcome = {"exit_code": 1, "error": {"code": failed.code, "message": str(failed)}}
         said = json.loads((directory / "site_said.json").read_text()) if (directory / "site_said.json").exists() else {}
         _tell(directory, {**said, "error": outcome["error"]})
         return 1
     _tell(directory, {"phase": "running", "error": outcome["error"]})
     return int(outcome["exit_code"])
+
+
+def _count_accelerators(wanted: dict[str, Any]) -> None:
+    if wanted["kind"] == "CPU":
+        found = len(os.sched_getaffinity(0))
+    else:
+        import torch
+
+        found = torch.cuda.device_count()
+    if found < wanted["count"]:
+        raise AcceleratorsMissing(f"{wanted['count']} x {wanted['kind']} were offered, this machine has {found}")
 
 
 def _start_ray(site: dict[str, Any]) -> subprocess.Popen[bytes]:
@@ -181,9 +201,10 @@ def _outcome(runs: list[Any]) -> dict[str, Any]:
             outcome = ray.get(ready[0])
         except ray.exceptions.RayError as lost:
             why = str(lost).strip().splitlines()[0]
-            message = f"worker {runs.index(ready[0])} died (killed, out of memory, or a crash in native code): {why}"
+            message = f"worker {runs.index(ready[0])} died (machine lost, killed, out of memory, or a crash): {why}"
             sys.stderr.write(f"gpuyard: {message}\n{lost}\n")
-            return {"exit_code": 1, "error": {"code": "script_error", "message": message[:1000]}}
+            # Not the script's doing as far as can be seen from here: the site is worth another try elsewhere.
+            return {"exit_code": 1, "error": {"code": "ray_failed", "message": message[:1000]}}
         if outcome["exit_code"] == DRAINED:
             drained = outcome
         elif outcome["exit_code"] != 0:

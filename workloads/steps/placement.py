@@ -108,8 +108,9 @@ def _ended(placement: Placement, now: datetime) -> Hop | None:
         return None
     if head.exit_code in (0, DRAINED_EXIT_CODE):
         return _leave(placement, "the script ended" if head.exit_code == 0 else "left as asked", now)
-    message = (head.error or {}).get("message") or f"the script ended with exit code {head.exit_code}"
-    return _leave(placement, message, now, blame="script_error")
+    error = head.error or {"code": "script_error"}
+    message = error.get("message") or f"the script ended with exit code {head.exit_code}"
+    return _leave(placement, message, now, blame=USERS_FAULTS.get(error["code"], ""))
 
 
 def _leave(placement: Placement, why: str, now: datetime, blame: str = "") -> Hop:

@@ -15,8 +15,9 @@ from workloads.models import Artifact, Contribution, Lease, Placement, Workload
 
 State = Workload.State
 workload_machine = Machine(Workload, final=Workload.FINAL)
-AVOID_FOR = timedelta(minutes=10)  # An offer that failed this workload is not tried again for so long.
-FAILURES_MAX = 5  # Sites lost in a row without one merged contribution between them.
+AVOID_FOR = timedelta(minutes=10)  # An offer that failed this workload comes last for so long,
+AVOID_AT_ALL_FOR = timedelta(seconds=30)  # and for so long not at all.
+FAILURES_MAX = 4  # Sites lost in a row without one merged contribution between them.
 STRAGGLERS_S = 60  # After the model is saved, so long for the other sites to save theirs.
 
 
@@ -189,17 +190,23 @@ def _site_for_the_missing(workload: Workload, now: datetime) -> SitePlan | None:
     alive = _alive(workload)
     if len(alive) >= _wanted(workload):
         return None
-    since = now - AVOID_FOR
+    for avoid_for in (AVOID_FOR, AVOID_AT_ALL_FOR):
+        site = replacement(
+            need=needs.parse(workload.quote.need),
+            busy_sites={(placement.provider, placement.region) for placement in alive},
+            avoid=_failed_offers(workload, since=now - avoid_for),
+            now=now,
+        )
+        if site is not None:
+            return site
+    return None
+
+
+def _failed_offers(workload: Workload, *, since: datetime) -> set[int]:
     leases = Lease.objects.filter(placement__workload=workload, entered_at__gt=since)
     lost = leases.filter(state__in=(Lease.State.LOST, Lease.State.REFUSED))
-    ailing = leases.filter(node__phase="failed")
-    avoid = {*lost.values_list("offer_id", flat=True), *ailing.values_list("offer_id", flat=True)}
-    return replacement(
-        need=needs.parse(workload.quote.need),
-        busy_sites={(placement.provider, placement.region) for placement in alive},
-        avoid=avoid,
-        now=now,
-    )
+    ailing = leases.filter(node__error__isnull=False)
+    return {*lost.values_list("offer_id", flat=True), *ailing.values_list("offer_id", flat=True)}
 
 
 def _last_words(workload: Workload) -> str:

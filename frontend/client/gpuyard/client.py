@@ -162,7 +162,15 @@ class Client:
             headers["Range"] = f"bytes={start}-"
         return self.transport.content(Call("GET", f"/v1/artifacts/{artifact_id}/content", headers=headers, safe=True))
 
+    def artifact(self, artifact_id: int) -> objects.Artifact:
+        """One artifact."""
+        return cast(objects.Artifact, self.read(f"/v1/artifacts/{artifact_id}"))
+
     # The supply
+
+    def supplier(self) -> objects.Supplier:
+        """You as a supplier: hosts, their use, and what is owed to you."""
+        return cast(objects.Supplier, self.read("/v1/suppliers/me"))
 
     def create_host(
         self,

@@ -12,6 +12,17 @@ WorkloadState = Literal[
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 
 
+class Supplier(TypedDict):
+    """The key's owner as one who rents machines out."""
+
+    id: int
+    username: str
+    hosts: int
+    hosts_offered: int
+    hosts_rented: int
+    owed_usd: str
+
+
 class Me(TypedDict):
     """Who the key belongs to, and the credit."""
 
@@ -85,6 +96,7 @@ class Need(TypedDict, total=False):
 class QuoteSite(TypedDict):
     """One site of a quote."""
 
+    site: str
     provider: str
     region: str
     market: Market
@@ -175,12 +187,14 @@ class Node(TypedDict):
     opened_at: str | None
     closed_at: str | None
     phase: str | None
+    usage: dict[str, Any] | None
 
 
 class Site(TypedDict):
     """One placement of a workload."""
 
     placement: int
+    site: str
     provider: str
     region: str
     state: str
@@ -312,6 +326,7 @@ class BillLine(TypedDict):
     """One lease on a bill."""
 
     lease: int
+    site: str
     provider: str
     region: str
     host: Any

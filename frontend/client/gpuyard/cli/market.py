@@ -228,4 +228,4 @@ def speed_of(speed: objects.Speed) -> str:
 def site_of(site: objects.QuoteSite) -> str:
     """One site of a quote in one phrase."""
     nodes = f"{site['nodes']} x " if site["nodes"] != 1 else ""
-    return f"{site['provider']}/{site['region']} {nodes}{site['instance_type']} {site['market']}"
+    return f"{site['site']} {nodes}{site['instance_type']} {site['market']}"

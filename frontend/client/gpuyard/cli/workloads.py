@@ -52,7 +52,7 @@ def share(samples: objects.Samples) -> str:
 
 def open_sites(workload: objects.Workload) -> list[str]:
     """Where it runs now."""
-    return [f"{site['provider']}/{site['region']}" for site in workload["sites"] if site["state"] != "closed"]
+    return [site["site"] for site in workload["sites"] if site["state"] != "closed"]
 
 
 def show(workload: WorkloadId, json: JsonFlag = False) -> None:
@@ -73,7 +73,7 @@ def show(workload: WorkloadId, json: JsonFlag = False) -> None:
         out.line(f"  left     {described(found['artifact'])}")
     cells = [
         [
-            f"{site['provider']}/{site['region']}",
+            site["site"],
             site["state"],
             text(node["host"]),
             f"{node['accelerators']} x {node['accelerator']}",
@@ -167,7 +167,7 @@ def bill(workload: WorkloadId, json: JsonFlag = False) -> None:
     cells = [
         [
             str(line["lease"]),
-            f"{line['provider']}/{line['region']}",
+            line["site"],
             text(line["host"]),
             dollars(line["usd_per_hour"]),
             text(line["opened_at"]),
