@@ -212,6 +212,7 @@ class Node(models.Model):
     lease = models.OneToOneField(Lease, models.PROTECT)
     address = models.CharField(max_length=64)
     phase = models.CharField(max_length=16, blank=True)
+    phase_at = models.DateTimeField(null=True)  # When its agent first said so.
     exit_code = models.SmallIntegerField(null=True)
     error = models.JSONField(null=True)  # {code, message}
     usage = models.JSONField(null=True)  # How busy its host is, as in docs/protocol.md.

@@ -71,7 +71,12 @@ def _note(host: Host, report: dict[str, Any], usage: dict[str, Any] | None, now:
     if node is None:
         return
     Node.objects.filter(pk=node.pk).update(
-        phase=report["phase"], exit_code=report.get("exit_code"), error=error, usage=usage, seen_at=now
+        phase=report["phase"],
+        phase_at=node.phase_at if node.phase == report["phase"] else now,
+        exit_code=report.get("exit_code"),
+        error=error,
+        usage=usage,
+        seen_at=now,
     )
     if error is not None and error["code"] == "accelerators_missing":
         market.bar(host=host, why=error["message"], now=now)

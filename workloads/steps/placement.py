@@ -11,6 +11,7 @@ from workloads.models import Lease, Node, Placement
 State = Placement.State
 placement_machine = Machine(Placement, final={State.CLOSED})
 DRAIN_S = 45  # What a site gets to hand in its partial round; machines with a shorter notice are gone before.
+WITNESS_S = 12  # Longer than a supplier's host may be silent (offers.marketplace.SILENCE) and a look at it.
 DRAINED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: left on request, the work is not done.
 USERS_FAULTS = {"script_error": "script_error", "requirements_failed": "script_error"}
 
@@ -95,7 +96,7 @@ def _over(placement: Placement, leases: list[Lease], now: datetime) -> Hop | Non
     return None
 
 
-def _ended(placement: Placement, now: datetime) -> Hop | None:
+def _ended(placement: Placement, now: datetime) -> Move | None:
     """Look at what the agents say of the script."""
     for node in _nodes(placement):
         if node.phase == "failed":
@@ -110,7 +111,15 @@ def _ended(placement: Placement, now: datetime) -> Hop | None:
         return _leave(placement, "the script ended" if head.exit_code == 0 else "left as asked", now)
     error = head.error or {"code": "script_error"}
     message = error.get("message") or f"the script ended with exit code {head.exit_code}"
+    if _may_be_a_lost_machine(placement, head, now):
+        return Nap(seconds=1)
     return _leave(placement, message, now, blame=USERS_FAULTS.get(error["code"], ""))
+
+
+def _may_be_a_lost_machine(placement: Placement, head: Node, now: datetime) -> bool:
+    """When a machine of several dies, the scripts on the others fail first; wait until its silence would be noticed."""
+    several = placement.leases.count() > 1
+    return several and head.phase_at is not None and now < head.phase_at + timedelta(seconds=WITNESS_S)
 
 
 def _leave(placement: Placement, why: str, now: datetime, blame: str = "") -> Hop:
