@@ -246,10 +246,11 @@ class Round(Lifecycle):
     """One outer synchronisation: contributions on theta_version in, theta_(version+1) out."""
 
     class State(models.TextChoices):
-        """open -> CLOSED."""
+        """open -> CLOSED; ABANDONED when the workload ended without it."""
 
         OPEN = "open"
         CLOSED = "closed"
+        ABANDONED = "abandoned"
 
     workload = models.ForeignKey(Workload, models.PROTECT, related_name="rounds")
     version = models.PositiveIntegerField()
@@ -263,7 +264,7 @@ class Round(Lifecycle):
             models.UniqueConstraint(fields=["workload", "version"], name="a_round_happens_once"),
             models.UniqueConstraint(fields=["workload"], condition=Q(state="open"), name="one_round_is_open"),
             models.CheckConstraint(
-                condition=Q(state="open") | (Q(closed_at__isnull=False) & ~Q(state_sha256="")),
+                condition=~Q(state="closed") | (Q(closed_at__isnull=False) & ~Q(state_sha256="")),
                 name="a_closed_round_has_an_update",
             ),
         ]

@@ -64,9 +64,12 @@ def placements(workload_id: int) -> QuerySet[Placement]:
 
 
 def rounds_of(workload_id: int) -> QuerySet[Round]:
-    """Return a workload's rounds with what was handed in, oldest first."""
+    """Return a workload's rounds with what was handed in, oldest first; not one that came to nothing."""
     return (
-        Round.objects.filter(workload_id=workload_id).order_by("version").prefetch_related("contributions__placement")
+        Round.objects.filter(workload_id=workload_id)
+        .exclude(state=Round.State.ABANDONED)
+        .order_by("version")
+        .prefetch_related("contributions__placement")
     )
 
 

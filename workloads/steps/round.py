@@ -1,4 +1,4 @@
-"""open -> closed: the hub. It waits for the sites, merges what they handed in and publishes the next version."""
+"""open -> closed, or abandoned: the hub. It waits for the sites, merges what they hand in, publishes a new version."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from workloads.models import Contribution, Round, SampleRange, Training, Workloa
 from workloads.node.training import codec, outer
 
 State = Round.State
-round_machine = Machine(Round, final={State.CLOSED})
+round_machine = Machine(Round, final={State.CLOSED, State.ABANDONED})
 GRACE_MIN_S = 20.0  # The least that a slower site is waited for after the first contribution.
 GRACE_SHARE = 1.0  # Of the time the first site took: a site of half the speed is waited for.
 
 
 @round_machine.step(
     State.OPEN,
-    exits={State.CLOSED},
+    exits={State.CLOSED, State.ABANDONED},
     deadline=timedelta(days=30),
     late=None,
 )
 def open_(round_: Round, now: datetime) -> Move:
     """Close when every site that is counted on has handed in, or the grace is over."""
     given = list(Contribution.objects.filter(round=round_, status="accepted").order_by("placement_id"))
+    if not given and round_.workload.state in Workload.FINAL:
+        return Hop(to=State.ABANDONED, why="the workload has ended")
     if not given:
         return Nap(seconds=30)
     wait_s = _wait_s(round_, given, now)
