@@ -27,5 +27,6 @@ TIMETABLE = {
     "refresh the suppliers' hosts": Entry("offers.tasks.refresh_hosts", 3),
     "watch the budgets": Entry("billing.tasks.watch_budgets", 2),
     "settle": Entry("billing.tasks.settle", 3),
+    "sweep the store": Entry("workloads.tasks.sweep_store", 60),
     "end orphans": Entry("workloads.tasks.end_orphans", 5),
 }

@@ -152,7 +152,7 @@ def replacement(
         countries=need.countries,
         markets=need.markets,
     )
-    open_now = [offer for offer in queries.open_offers(now=now) if offer.id not in avoid]
+    open_now = [offer for offer in queries.open_offers(now=now, leasable_only=True) if offer.id not in avoid]
     elsewhere = [offer for offer in open_now if (offer.provider, offer.region) not in busy_sites]
     for offers in (elsewhere, open_now):
         plans = solve.solve(one, offers, speed=estimate.UNKNOWN).plans

@@ -36,9 +36,10 @@ def sell_price(usd_per_hour: Decimal) -> Decimal:
     return (usd_per_hour * (1 + Decimal(settings.MARGIN))).quantize(MICRO)
 
 
-def open_offers(*, now: datetime) -> list[OpenOffer]:
+def open_offers(*, now: datetime, leasable_only: bool = False) -> list[OpenOffer]:
     """Return every offer, at the customer's price, for the matching engine; one not seen lately counts as gone."""
-    rows = Offer.objects.all().values_list(
+    book = Offer.objects.filter(leasable=True) if leasable_only else Offer.objects.all()
+    rows = book.values_list(
         "id", "provider", "region", "country", "market", "accelerator", "accelerators", "memory_gib", "usd_per_hour",
         "leasable", "available", "seen_at",
     )  # fmt: skip

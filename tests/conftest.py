@@ -41,6 +41,8 @@ def _quiet_world(settings, tmp_path, monkeypatch):
     settings.CATALOG_DIR = ""
     settings.OBJECTS_URL = str(tmp_path / "objects")
     monkeypatch.setattr("workloads.bell.ring", lambda kind, pk: None)
+    # A test's own transaction never commits: what waits for the commit happens at once.
+    monkeypatch.setattr("django.db.transaction.on_commit", lambda act, using=None, robust=False: act())
 
 
 class Caller:

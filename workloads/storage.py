@@ -91,6 +91,13 @@ def size(digest: str) -> int:
         raise ObjectMissing(digest) from None
 
 
+def delete(digest: str) -> None:
+    """Forget an object. Forgetting what is not there is not an error."""
+    store, path = _locate(digest)
+    if store.exists(path):
+        store.rm(path)
+
+
 def exists(digest: str) -> bool:
     """Whether the store has it."""
     store, path = _locate(digest)

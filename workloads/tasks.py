@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from workloads import orphans
+from workloads import orphans, retention
 from workloads.tick import MACHINES
 
 
@@ -11,6 +11,12 @@ from workloads.tick import MACHINES
 def advance(*, kind: str, pk: int) -> None:
     """Look at one row."""
     MACHINES[kind].drive(pk, timezone.now)
+
+
+@shared_task
+def sweep_store() -> int:
+    """Delete what no longer serves anybody."""
+    return retention.sweep(now=timezone.now())
 
 
 @shared_task

@@ -1,7 +1,7 @@
 """
 From a need and open offers to ranked plans: whole machines at distinct sites, cheapest to finish first.
 
-Each site is filled with the cheapest whole machines of one chip; sites are then taken together, one plan per choice.
+Each site is filled with whole machines of one chip; the best sites are then taken together, one plan per combination.
 """
 
 from __future__ import annotations
@@ -91,14 +91,14 @@ class Answer:
 
 
 def solve(need: Need, offers: Iterable[OpenOffer], *, speed: Speed) -> Answer:
-    """Return at most PLANS_MAX plans, cheapest to finish first; by price per hour of a chip where no speed is known."""
+    """Return at most PLANS_MAX plans, cheapest to finish first; by price per hour where no speed is known."""
     offers = list(offers)
     excluded: Counter[str] = Counter()
     fitting = [offer for offer in offers if _fits(need, offer, excluded)]
-    bundles = _bundles(need, fitting, excluded)
-    plans = [_priced(need, sites, speed) for sites in _choices(need, bundles)]
-    if not plans and bundles:
-        excluded[f"sites: {need.sites} distinct sites wanted, {len(bundles)} fit"] += len(fitting)
+    filled = _sites(need, fitting, excluded)
+    plans = [_priced(need, sites, speed) for sites in _choices(need, filled, speed)]
+    if not plans and filled:
+        excluded[f"sites: {need.sites} distinct sites wanted, {len(filled)} fit"] += len(fitting)
     costs = [plan.cost_usd for plan in plans if plan.cost_usd is not None]
     in_time = [plan for plan in plans if not _late(need, plan)]
     affordable = [plan for plan in in_time if not _dear(need, plan)]
@@ -139,33 +139,28 @@ def _constraints(need: Need) -> Iterable[tuple[str, Callable[[OpenOffer], bool]]
     yield "free now", lambda offer: offer.available != 0
 
 
-def _bundles(need: Need, offers: list[OpenOffer], excluded: Counter[str]) -> list[SitePlan]:
-    """Fill each site with the cheapest whole machines of one chip; the cheapest sites first."""
+def _sites(need: Need, offers: list[OpenOffer], excluded: Counter[str]) -> list[list[SitePlan]]:
+    """Return, for each site that can be filled, every way worth a look."""
     by_site: dict[tuple[str, str], dict[str, list[OpenOffer]]] = defaultdict(lambda: defaultdict(list))
     for offer in offers:
         by_site[offer.provider, offer.region][offer.accelerator].append(offer)
-    bundles = []
+    filled = []
     for (provider, region), by_chip in by_site.items():
-        filled = [lines for chip in by_chip.values() if (lines := _fill(need.accelerators_per_site, chip))]
-        sites = [SitePlan(provider=provider, region=region, lines=lines) for lines in filled]
-        if sites:
-            bundles.append(min(sites, key=lambda site: (site.usd_per_hour / site.accelerators, site.usd_per_hour)))
+        ways = [lines for chip in by_chip.values() for lines in _fills(need.accelerators_per_site, chip)]
+        if ways:
+            filled.append([SitePlan(provider=provider, region=region, lines=lines) for lines in ways])
         else:
             name = f"accelerators_per_site: {need.accelerators_per_site}"
             excluded[name] += sum(len(chip) for chip in by_chip.values())
-    bundles.sort(
-        key=lambda site: (site.usd_per_hour / site.accelerators, site.usd_per_hour, site.provider, site.region)
-    )
-    return bundles
+    return filled
 
 
-def _fill(wanted: int, offers: list[OpenOffer]) -> tuple[tuple[OpenOffer, int], ...] | None:
-    """Return the cheaper of one kind of machine alone and the cheapest chips first, or None when there are too few."""
-    answers: list[tuple[tuple[OpenOffer, int], ...]] = []
+def _fills(wanted: int, offers: list[OpenOffer]) -> Iterable[tuple[tuple[OpenOffer, int], ...]]:
+    """Yield each kind of machine alone, and the cheapest chips first where kinds must be mixed."""
     for offer in offers:
         count = -(-wanted // offer.accelerators)
         if offer.available is None or count <= offer.available:
-            answers.append(((offer, count),))
+            yield ((offer, count),)
     missing, lines = wanted, []
     for offer in sorted(offers, key=lambda offer: (offer.usd_per_accelerator_hour, offer.id)):
         count = -(-missing // offer.accelerators)
@@ -174,12 +169,29 @@ def _fill(wanted: int, offers: list[OpenOffer]) -> tuple[tuple[OpenOffer, int], 
             lines.append((offer, count))
             missing -= count * offer.accelerators
     if missing <= 0:
-        answers.append(tuple(lines))
-    return min(answers, key=lambda lines: sum(o.usd_per_hour * n for o, n in lines), default=None)
+        yield tuple(lines)
 
 
-def _choices(need: Need, bundles: list[SitePlan]) -> Iterable[tuple[SitePlan, ...]]:
-    nearest = bundles[:CANDIDATE_SITES_MAX] if need.sites is None else bundles[: max(CANDIDATE_SITES_MAX, need.sites)]
+def _choices(need: Need, filled: list[list[SitePlan]], speed: Speed) -> list[tuple[SitePlan, ...]]:
+    """Return combinations of sites: each filled for the smallest price an hour, and each for the cheapest work."""
+
+    def per_hour(site: SitePlan) -> tuple[Decimal, int, str, str]:
+        return (site.usd_per_hour, -site.accelerators, site.provider, site.region)
+
+    def per_work(site: SitePlan) -> tuple[float, Decimal, str, str]:
+        rate = (speed.of(site.accelerator) or 1.0) * site.accelerators
+        alone_s = estimate.finish_s(need, rates=[rate], sites=1) or 1 / rate
+        return (float(site.usd_per_hour) * alone_s, site.usd_per_hour, site.provider, site.region)
+
+    chosen: dict[tuple[SitePlan, ...], None] = {}
+    for key in (per_hour, per_work):
+        best = sorted((min(ways, key=key) for ways in filled), key=key)
+        chosen.update(dict.fromkeys(_combined(need, best)))
+    return list(chosen)
+
+
+def _combined(need: Need, sites: list[SitePlan]) -> Iterable[tuple[SitePlan, ...]]:
+    nearest = sites[:CANDIDATE_SITES_MAX] if need.sites is None else sites[: max(CANDIDATE_SITES_MAX, need.sites)]
     sizes = range(1, SITES_COMPARED_MAX + 1) if need.sites is None else [need.sites]
     for size in sizes:
         if size > CANDIDATE_SITES_MAX:
@@ -205,6 +217,5 @@ def _dear(need: Need, plan: Plan) -> bool:
 
 
 def _rank(plan: Plan) -> tuple[Decimal, Decimal, int]:
-    """Cost to finish; where it is unknown, the price of a chip-hour, then the fewer sites."""
-    chips = sum(site.accelerators for site in plan.sites)
-    return (plan.cost_usd if plan.cost_usd is not None else Decimal(0), plan.usd_per_hour / chips, len(plan.sites))
+    """Cost to finish; where it is unknown the price of an hour; then the fewer sites."""
+    return (plan.cost_usd if plan.cost_usd is not None else Decimal(0), plan.usd_per_hour, len(plan.sites))

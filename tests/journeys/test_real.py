@@ -166,6 +166,26 @@ def test_redis_flushed_in_mid_run(yard):
     check_bill(yard, run)
 
 
+def test_a_stranger_cannot_enter_a_sites_ray_cluster(yard):
+    run = yard.order("--samples", "100000", sites=1, flags=("--region", "home/paris"))
+    yard.wait_rounds(run, 1, sites=1)
+    address = yard.ray_address(run)
+    enter = f"import ray; ray.init(address={address!r}, logging_level='ERROR'); print('entered')"
+    stranger = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+
+    tries = {
+        "no token": stranger,
+        "another token": stranger | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64},
+    }
+    for what, environ in tries.items():
+        done = subprocess.run([sys.executable, "-c", enter], env=environ, capture_output=True, text=True, timeout=120)
+        assert "entered" not in done.stdout, what
+        assert done.returncode != 0, what
+        assert "uthentic" in done.stderr, (what, done.stderr[-500:])
+
+    yard.yard("stop", str(run), "--wait", ok=11)
+
+
 def test_a_script_that_raises_is_told_to_its_owner_and_billed_for_what_it_used(yard):
     run = yard.order("--raise-at", "3")
     ended = yard.wait_end(run)

@@ -112,6 +112,21 @@ class Yard:
         name = sites[index]["nodes"][0]["host"]
         return name, next(host["id"] for host in self.client.hosts()["results"] if host["name"] == name)
 
+    def ray_address(self, run: int) -> str:
+        """Return the address of the Ray cluster of a run's only site, as its own processes know it."""
+        (site,) = (site for site in self.show(run)["sites"] if site["state"] == "training")
+        lease = str(site["nodes"][0]["lease"])
+        for process in psutil.process_iter(["pid"]):
+            try:
+                words, environ = process.cmdline(), process.environ()
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+            if environ.get("GPUYARD_LEASE") == lease and environ.get("GPUYARD_RUN") == str(self.home):
+                for word in words:
+                    if word.startswith("--gcs_server_port="):
+                        return f"{site['nodes'][0]['address']}:{word.partition('=')[2]}"
+        raise AssertionError("no Ray of this run was found")
+
     def kill_host(self, name: str) -> None:
         """kill -9 everything that runs on a host: agent, Ray and the script. It stays down."""
         state = self.home / "hosts" / name

@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from workloads.node import site
+from workloads.node.hardware import usage
 from workloads.node.processes import marked
 
 from .conftest import order, wait_for
@@ -112,3 +114,19 @@ def test_a_site_of_two_nodes_trains_as_one_and_a_script_that_raises_says_where(b
     assert "before" in lines
     assert "ValueError: no such thing" in lines
     assert not any("worker.py" in line for line in lines)  # The traceback is the researcher's, without our frames.
+
+
+def test_a_machine_without_the_accelerators_that_it_offered_says_so():
+    with pytest.raises(site.AcceleratorsMissing, match="4096 x CPU were offered"):
+        site._count_accelerators({"kind": "CPU", "count": 4096})
+    with pytest.raises(site.AcceleratorsMissing, match="1 x NVIDIA L4 were offered, this machine has 0"):
+        site._count_accelerators({"kind": "NVIDIA L4", "count": 1})
+
+    site._count_accelerators({"kind": "CPU", "count": 1})
+
+
+def test_how_busy_a_host_is_can_be_told():
+    said = usage()
+
+    assert 0 < said["ram_used_gib"] < 10_000
+    assert 0 <= said["cpu_percent"] <= 100

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from itertools import combinations
 
 import pytest
 from hypothesis import given
@@ -142,23 +141,32 @@ class TestSolve:
 
         assert {len(plan.sites) for plan in plans} == {2}
 
-    @given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 50), st.integers(1, 4)), min_size=1, max_size=8),
-           st.integers(1, 3), st.integers(1, 4))  # fmt: skip
-    def test_no_choice_of_one_kind_of_machine_a_site_is_cheaper(self, rows, sites, wanted):
+    @given(
+        st.lists(st.tuples(st.integers(0, 4), st.integers(1, 50), st.integers(1, 4)), min_size=1, max_size=8),
+        st.integers(1, 3),
+        st.integers(1, 4),
+        st.sampled_from([None, 36_000]),
+    )
+    def test_no_choice_of_one_kind_of_machine_a_site_is_cheaper(self, rows, sites, wanted, samples):
         offers = [offer(i, region=f"r{r}", usd=str(usd), count=n) for i, (r, usd, n) in enumerate(rows)]
+        need = Need(sites=sites, accelerators_per_site=wanted, samples=samples)
 
-        plans = solve(Need(sites=sites, accelerators_per_site=wanted), offers, speed=UNKNOWN).plans
+        plans = solve(need, offers, speed=STATED).plans
 
-        by_site = {}
-        for one in offers:
-            count = -(-wanted // one.accelerators)
-            rate = one.usd_per_hour * count / (one.accelerators * count)
-            by_site[one.region] = min(rate, by_site.get(one.region, rate))
-        assert bool(plans) == (len(by_site) >= sites)
-        if plans and sites == 1:
-            chips = sum(site.accelerators for site in plans[0].sites)
-            assert plans[0].usd_per_hour / chips <= min(by_site.values())
+        regions = {one.region for one in offers}
+        assert bool(plans) == (len(regions) >= sites)
         for plan in plans:
             assert len({site.region for site in plan.sites}) == sites
             assert all(site.accelerators >= wanted for site in plan.sites)
-        assert len(list(combinations(by_site, sites))) >= len(plans)
+        if plans and sites == 1:
+            whole = [(one, -(-wanted // one.accelerators)) for one in offers]
+            if samples is None:
+                assert plans[0].usd_per_hour <= min(one.usd_per_hour * count for one, count in whole)
+            else:
+                costs = [cost_of(one.usd_per_hour * count, one.accelerators * count, samples) for one, count in whole]
+                assert plans[0].cost_usd <= min(costs)
+
+
+def cost_of(usd_per_hour, chips, samples):
+    seconds = estimate.START_S + samples / (10.0 * chips)
+    return estimate.cost_usd(usd_per_hour=usd_per_hour, seconds=seconds)

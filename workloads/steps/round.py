@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import transaction
+
 from workloads import operations, rounds, storage
 from workloads.machine import Hop, Machine, Move, Nap
 from workloads.models import Contribution, Round, SampleRange, Training, Workload, born
@@ -109,3 +111,5 @@ def _commit(round_: Round, given: list[Contribution], news: dict[str, Any], now:
         now=now,
     )
     Workload.objects.filter(pk=workload_id).update(reported_at=now)
+    if training.momentum_sha256 and training.momentum_sha256 != news["momentum_sha256"]:
+        transaction.on_commit(lambda: storage.delete(training.momentum_sha256))  # Nobody but this step reads it.
