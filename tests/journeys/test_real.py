@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -12,7 +13,7 @@ from hashlib import sha256
 
 import pytest
 
-from tests.journeys.yard import Yard
+from tests.journeys.yard import PROGRAMS, Yard
 
 pytestmark = pytest.mark.journey
 
@@ -183,7 +184,7 @@ def test_a_stranger_cannot_enter_a_sites_ray_cluster(yard):
         assert done.returncode != 0, what
         assert "uthentic" in done.stderr, (what, done.stderr[-500:])
 
-    yard.yard("stop", str(run), "--wait", ok=11)
+    yard.yard("stop", str(run), "--wait")
 
 
 def test_a_script_that_raises_is_told_to_its_owner_and_billed_for_what_it_used(yard):
@@ -248,14 +249,19 @@ def test_a_site_that_loses_one_of_two_machines_goes_on_when_it_is_back(yard):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
-def test_a_disk_that_is_full_is_told_and_the_host_comes_last(yard, small_host):
-    run = yard.order("--samples", "400", sites=1, flags=("--region", "home/attic"))
+def test_a_disk_that_is_full_is_told_and_the_host_comes_last(yard, small_host, tmp_path):
+    folder = tmp_path / "job"
+    folder.mkdir()
+    script = shutil.copy(PROGRAMS / "steady.py", folder)
+    (folder / "data.bin").write_bytes(os.urandom(300_000))
+    run = yard.order(program=script, sites=1, flags=("--region", "home/attic", "--workdir", str(folder)))
 
     yard.until(lambda: "disk_full" in json.dumps(yard.client.events(run)), "the full disk is told")
     yard.until(lambda: yard.show(run)["state"] == "recovering", "another host is looked for")
 
     assert "No space left on device" in json.dumps(yard.client.events(run))
-    yard.yard("stop", str(run), "--wait", ok=11)
+    yard.yard("stop", str(run), "--wait")
+    assert yard.wait_end(run)["end_reason"] == "asked"
     check_bill(yard, run)
 
 

@@ -121,7 +121,8 @@ class Yard:
                 words, environ = process.cmdline(), process.environ()
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
-            if environ.get("GPUYARD_LEASE") == lease and environ.get("GPUYARD_RUN") == str(self.home):
+            mine = environ.get("GPUYARD_STATE", "").startswith(str(self.home))
+            if mine and environ.get("GPUYARD_LEASE") == lease:
                 for word in words:
                     if word.startswith("--gcs_server_port="):
                         return f"{site['nodes'][0]['address']}:{word.partition('=')[2]}"

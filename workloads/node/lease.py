@@ -100,6 +100,7 @@ class Lease:
         except OSError as broken:
             code = "disk_full" if broken.errno in (errno.ENOSPC, errno.EDQUOT) else "ray_failed"
             error = {"code": code, "message": str(broken)}
+            self._make_room()
         except Exception as bug:
             log.exception("lease.bug lease=%s", self.id)
             error = {"code": "ray_failed", "message": f"a defect of the agent: {bug!r}"}
@@ -115,8 +116,16 @@ class Lease:
             return
         phase = "failed" if exit_code is None else "exited"
         ended = {"lease": self.id, "phase": phase, "exit_code": exit_code, "error": error}
-        bury(self._setting.state, ended)
+        try:
+            bury(self._setting.state, ended)
+        except OSError as broken:  # A full disk: a restart would forget the lease's end, the broker must not.
+            log.error("lease.end_not_kept lease=%s why=%s", self.id, broken)
         self._say(ended)
+
+    def _make_room(self) -> None:
+        """Delete what came of the program, so that the lease's end can be written down."""
+        (self._directory / "program.tar.gz").unlink(missing_ok=True)
+        shutil.rmtree(self._directory / "program", ignore_errors=True)
 
     def _say(self, report: Report) -> None:
         self._report = report
