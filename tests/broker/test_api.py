@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from hashlib import sha256
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connections
+from django.test import Client
 from django.urls import URLPattern, get_resolver
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
@@ -355,19 +358,29 @@ def test_the_page_shows_the_state_and_names_no_customer(client, ada, make_host, 
     assert "train.py" not in page
 
 
-def test_credit_of_two_orders_at_once_is_not_given_twice(ada, make_host):
-    """Sequentially here; the row lock makes it so in parallel."""
-    for number in range(2):
+@pytest.mark.django_db(transaction=True)
+def test_two_orders_in_the_same_moment_may_not_exceed_the_credit(ada, make_host):
+    for number in range(4):
         make_host(f"h{number}", f"home/r{number}")
     raw = packed({"train.py": "pass\n"})
     digest = sha256(raw).hexdigest()
     ada.ok("PUT", f"/v1/programs/{digest}", raw=raw)
-    quotes = [ada.ok("POST", "/v1/quotes", {"sites": 1})["quotes"][0]["id"] for _ in range(2)]
-    bodies = [{"quote": q, "program": digest, "script": "train.py", "args": [], "budget_usd": "60"} for q in quotes]
+    quotes = [ada.ok("POST", "/v1/quotes", {"sites": 1})["quotes"][0]["id"] for _ in range(4)]
+    start = threading.Barrier(4)
 
-    ada.ok("POST", "/v1/workloads", bodies[0])
+    def order(quote):
+        body = {"quote": quote, "program": digest, "script": "train.py", "args": [], "budget_usd": "60"}
+        start.wait()
+        try:
+            return Caller(Client(), ada.key, ada.user).call("POST", "/v1/workloads", body).status_code
+        finally:
+            connections.close_all()
 
-    assert ada.refused("POST", "/v1/workloads", bodies[1]) == (402, "credit_exhausted")
+    with ThreadPoolExecutor(4) as pool:
+        codes = sorted(pool.map(order, quotes))
+
+    assert codes == [201, 402, 402, 402]
+    assert Workload.objects.count() == 1
 
 
 def test_a_used_key_says_when(ada, clock):

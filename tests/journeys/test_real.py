@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -104,6 +105,22 @@ def test_machine_lost(yard):
     newcomer = max(site["placement"] for site in ended["sites"])
     merged = {c["placement"] for one in yard.client.rounds(run) for c in one["contributors"] if c["status"] == "merged"}
     assert newcomer in merged, "the replacement takes part"
+
+
+def test_a_host_that_was_cut_off_is_replaced_and_cleans_up_when_it_is_back(yard):
+    run = yard.order("--samples", "9000")
+    yard.wait_rounds(run, 2)
+    name, host = yard.host_of(run)
+    yard.signal_host(name, signal.SIGSTOP)
+    yard.until(lambda: "lost" in moves(yard, run, "lease"), "the lease is lost")
+
+    yard.signal_host(name, signal.SIGCONT)
+    ended = yard.wait_end(run, limit_s=180)
+
+    assert ended["state"] == "succeeded"
+    check_samples(yard, run, 9000)
+    yard.until(lambda: yard.host(host)["state"] == "offered", "the host is offered again")
+    yard.until(lambda: not list((yard.home / "hosts" / name / "leases").glob("*")), "nothing of the lease is left")
 
 
 def test_supplier_reclaims(yard):

@@ -130,8 +130,12 @@ class Yard:
 
     def kill_host(self, name: str) -> None:
         """kill -9 everything that runs on a host: agent, Ray and the script. It stays down."""
+        (self.home / "hosts" / name / "stay-down").touch()
+        self.signal_host(name, signal.SIGKILL)
+
+    def signal_host(self, name: str, number: int) -> None:
+        """Send a signal to everything that runs on a host."""
         state = self.home / "hosts" / name
-        (state / "stay-down").touch()
         for process in psutil.process_iter(["pid"]):
             try:
                 environ = process.environ()
@@ -139,7 +143,11 @@ class Yard:
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
             if mine:
-                process.kill()
+                process.send_signal(number)
+
+    def host(self, host_id: int) -> dict[str, Any]:
+        """Return one of the hosts."""
+        return dict(next(host for host in self.client.hosts()["results"] if host["id"] == host_id))
 
     def revive_host(self, name: str) -> None:
         """Let a killed host come back."""
