@@ -109,6 +109,29 @@ def test_a_slow_site_is_waited_for_only_so_long_and_its_samples_are_free_again(s
     assert covered(merged_version=None, holder=None, contribution=None) == list(range(100, 200))
 
 
+def test_a_contribution_that_comes_while_the_round_is_merged_is_late_and_its_samples_are_free(
+    sites, clock, monkeypatch
+):
+    leased = [site.lease()[1] for site in sites]
+    sites[0].give(leased[0])
+    clock.forward(seconds=30)
+    run = round_machine._run
+
+    def slow(step, subject, now):
+        move = run(step, subject, now)
+        assert sites[1].give(leased[1])["status"] == "accepted"
+        return move
+
+    monkeypatch.setattr(round_machine, "_run", slow)
+
+    close_round(clock)
+
+    assert sorted(Contribution.objects.values_list("status", flat=True)) == ["late", "merged"]
+    assert covered(merged_version=0) == list(range(100))
+    assert covered(merged_version=None, holder=None, contribution=None) == list(range(100, 200))
+    assert sites[1].give(leased[1])["status"] == "refused", "asked again, it is told what happened"
+
+
 def test_the_same_contribution_twice_counts_once(sites, clock):
     _, ranges = sites[0].lease()
 
