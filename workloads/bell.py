@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
+EXPIRES_S = 30
 
 
 def wake(kind: str, pk: int, now: datetime) -> None:
@@ -29,6 +30,8 @@ def wake(kind: str, pk: int, now: datetime) -> None:
 def ring(kind: str, pk: int) -> None:
     """Ask a worker to look at the row. A bell that does not ring costs a tick, nothing else."""
     try:
-        current_app.send_task("workloads.tasks.advance", kwargs={"kind": kind, "pk": pk}, retry=False)
+        # A bell that nobody heard in time is worth nothing: the next tick rings again.
+        kwargs = {"kind": kind, "pk": pk}
+        current_app.send_task("workloads.tasks.advance", kwargs=kwargs, retry=False, expires=EXPIRES_S)
     except (OperationalError, RedisError, OSError) as error:
         logger.warning("bell.silent kind=%s pk=%s error=%s", kind, pk, type(error).__name__)
