@@ -166,3 +166,15 @@ class TestQuote:
 
         with pytest.raises(operations.NeedUnmet):
             operations.quote(owner_id=ada.user.pk, need=Need(), measured={}, now=clock.now)
+
+
+def test_price_lists_in_the_catalogs_directory_are_polled(settings, tmp_path, clock):
+    settings.CATALOG_DIR = str(tmp_path)
+    header = "InstanceType,AcceleratorName,AcceleratorCount,Price,Region\n"
+    for provider, text in (("aws", header + "p5,H100,8,98.32,us-east-1\n"), ("broken", "not,a,catalog\n")):
+        (tmp_path / provider).mkdir()
+        (tmp_path / provider / "vms.csv").write_text(text)
+
+    assert operations.refresh_market(now=clock.now) == 1
+
+    assert Offer.objects.get().provider == "aws"
