@@ -232,6 +232,7 @@ class Training(models.Model):
     samples_per_round = models.PositiveBigIntegerField()  # One site's; for planning.
     next_sample = models.PositiveBigIntegerField(default=0)  # Positions from here on were never leased.
     version = models.PositiveIntegerField(null=True)  # null: the initial parameters have not come yet.
+    initial_sha256 = models.CharField(max_length=64, blank=True)  # theta_0; no round has it as its update.
     state_sha256 = models.CharField(max_length=64, blank=True)
     state_bytes = models.PositiveBigIntegerField(default=0)
     momentum_sha256 = models.CharField(max_length=64, blank=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import datetime
-from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet, Sum
 
@@ -104,6 +103,8 @@ def by_idempotency_key(*, owner_id: int, key: str) -> Workload | None:
 
 
 def reachable_object(placement: Placement, sha256: str) -> bool:
-    """Whether a site may read this object: a state of its own workload."""
-    mine: dict[str, Any] = {"workload_id": placement.workload_id, "state_sha256": sha256}
-    return Training.objects.filter(**mine).exists() or Round.objects.filter(**mine).exists()
+    """Whether a site may read this object: a state of its own workload, the first one and earlier ones too."""
+    now_or_first = Q(state_sha256=sha256) | Q(initial_sha256=sha256)
+    if Training.objects.filter(now_or_first, pk=placement.workload_id).exists():
+        return True
+    return Round.objects.filter(workload_id=placement.workload_id, state_sha256=sha256).exists()

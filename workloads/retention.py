@@ -60,6 +60,7 @@ def _in_use(sha256: str) -> bool:
     return (
         Artifact.objects.filter(sha256=sha256).exists()
         or Training.objects.filter(state_sha256=sha256).exists()
+        or Training.objects.filter(initial_sha256=sha256).exists()
         or Training.objects.filter(momentum_sha256=sha256).exists()
         or Contribution.objects.filter(sha256=sha256, status="accepted").exists()
         or Program.objects.filter(sha256=sha256).exists()

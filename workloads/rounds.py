@@ -103,7 +103,8 @@ def initial(*, placement: Placement, sha256: str, now: datetime) -> Training:
     if training.version is None:
         raw = storage.get(sha256)
         check(codec.decode(raw), training.tensors)
-        training.version, training.state_sha256, training.state_bytes = 0, sha256, len(raw)
+        training.version, training.state_bytes = 0, len(raw)
+        training.initial_sha256 = training.state_sha256 = sha256
         training.save()
         Round.objects.create(
             workload_id=training.workload_id, version=0, opened_at=now, state=Round.State.OPEN, **born(now)

@@ -37,6 +37,12 @@ def closed(rounds: Sequence[Row]) -> list[Row]:
     return [each for each in rounds if each["closed_at"]]
 
 
+def sites(rounds: Sequence[Row]) -> int:
+    """Count the sites whose work was merged."""
+    given = [one for each in closed(rounds) for one in each["contributors"]]
+    return len({one["site"] for one in given if one["status"] == "merged"})
+
+
 def machines_lost(events: Sequence[Row]) -> int:
     """Count the leases that were lost."""
     return len({each["subject_id"] for each in events if each["subject"] == "lease" and each["to"].lower() == "lost"})
@@ -96,6 +102,7 @@ def wrong(figures: Row, *, leases: int) -> list[str]:
     rules = {
         f"{figures['samples_lost']} samples were lost": figures["samples_lost"] != 0,
         f"{figures['samples_double_counted']} samples counted twice": figures["samples_double_counted"] != 0,
+        f"{figures['sites']} sites trained instead of 2 or more": figures["sites"] < 2,
         f"{figures['preemptions']} machines were lost instead of 1": figures["preemptions"] != 1,
         f"{figures['replacements']} replacements trained instead of 1": figures["replacements"] != 1,
         f"{figures['leases_open']} leases are still open": figures["leases_open"] != 0,

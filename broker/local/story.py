@@ -197,7 +197,7 @@ class Story:
         first_step = now["first_step_at"]
         return {
             "offers": offers,
-            "sites": SITES,
+            "sites": figures.sites(rounds),
             "preemptions": figures.machines_lost(self._events(workload)),
             "replacements": figures.replacements(metrics, loss.first_sites),
             "rounds": len(figures.closed(rounds)),

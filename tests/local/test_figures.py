@@ -52,6 +52,17 @@ def test_samples_are_lost_or_doubled_against_the_total() -> None:
     assert figures.samples_double_counted(samples, [merged(60), merged(30)]) == 0
 
 
+def test_a_site_counts_when_its_work_was_merged() -> None:
+    def given(site: str, status: str) -> dict[str, str]:
+        return {"site": site, "status": status}
+
+    first = {**merged(60), "contributors": [given("home/berlin", "merged"), given("home/paris", "late")]}
+    second = {**merged(60), "contributors": [given("home/berlin", "merged"), given("home/rome", "merged")]}
+    open_one = {**merged(60, closed=False), "contributors": [given("home/oslo", "merged")]}
+
+    assert figures.sites([first, second, open_one]) == 2
+
+
 def test_only_lost_leases_are_lost_machines() -> None:
     events = [
         {"subject": "lease", "subject_id": 4, "to": "LOST"},
@@ -105,6 +116,7 @@ def test_a_good_run_has_nothing_wrong() -> None:
     [
         ("samples_lost", 7, "7 samples were lost"),
         ("samples_double_counted", 2, "2 samples counted twice"),
+        ("sites", 1, "1 sites trained"),
         ("preemptions", 0, "0 machines were lost"),
         ("replacements", 2, "2 replacements"),
         ("leases_open", 1, "1 leases are still open"),

@@ -46,6 +46,25 @@ def test_all_sites_start_from_the_first_ones_parameters(sites):
     assert Training.objects.get().state_sha256 == sha256(codec.encode(THETA)).hexdigest()
 
 
+def test_a_slow_site_can_still_fetch_the_first_parameters_when_round_0_has_closed(sites, clock):
+    first = {"sha256": Training.objects.get().state_sha256}
+    _, ranges = sites[0].lease()
+    Placement.objects.filter(pk=sites[1].placement).update(joined=False)
+    sites[0].give(ranges)
+    close_round(clock)
+    assert Training.objects.get().state_sha256 != first["sha256"]
+
+    sites[1].fetch(first)
+
+    assert np.array_equal(sites[1].theta["w"], THETA["w"])
+
+
+def test_a_site_cannot_read_what_is_no_state_of_its_workload(sites):
+    digest = sites[0].put({"w": THETA["b"]})
+
+    assert sites[1].call("GET", f"objects/{digest}").status_code == 404
+
+
 def test_two_sites_never_get_one_sample(sites):
     _, first = sites[0].lease()
     _, second = sites[1].lease()
