@@ -66,4 +66,5 @@ def _book(lease: Lease, account: str, amount: Decimal, seconds: Decimal, begin: 
 
 def _seller(lease: Lease) -> str:
     rental = rental_of(lease.key)
-    return accounts.supplier(rental.host.supplier_id) if rental else accounts.provider(lease.offer.provider)
+    supplier_id = rental.host.supplier_id if rental else None  # A machine at a cloud has our agent and no supplier.
+    return accounts.provider(lease.offer.provider) if supplier_id is None else accounts.supplier(supplier_id)

@@ -106,6 +106,8 @@ def ledger_sum_usd(entries: QuerySet[LedgerEntry]) -> Decimal:
 
 def earned_usd(host: Host) -> Decimal:
     """Return what a supplier's host has earned, as booked."""
+    if host.supplier_id is None:
+        return ZERO
     ids = [int(key.removeprefix("lease-")) for key in host.rentals.values_list("key", flat=True)]
     earned = LedgerEntry.objects.filter(credit=accounts.supplier(host.supplier_id), lease__in=ids)
     return earned.aggregate(sum=Sum("amount_usd"))["sum"] or ZERO

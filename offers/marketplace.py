@@ -6,6 +6,7 @@ A host is heard through its agent's heartbeat. One that was not heard for SILENC
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,7 +17,18 @@ from django.utils import timezone
 
 from offers.models import Host, Listening, Offer, Rental
 from offers.poll import record
-from providers.base import LaunchOrder, Listing, Machine, MachineState, Market, NoCapacity, Rejected
+from providers.base import (
+    LaunchOrder,
+    Listing,
+    Machine,
+    MachineState,
+    Market,
+    NoCapacity,
+    Permission,
+    PricePoint,
+    Reason,
+    Rejected,
+)
 
 NAME = "supplier"
 SILENCE = timedelta(seconds=8)  # Agents beat every second or two; a loaded host may miss a few.
@@ -28,6 +40,11 @@ class Marketplace:
 
     name = NAME
     look_every_s = 1
+    credentials: dict[str, bool] = {}
+    keeps_price_history = False
+
+    def __init__(self) -> None:
+        self.skipped: Counter[str] = Counter()
 
     def listings(self) -> Iterable[Listing]:
         """Return a line per host that may be offered, free or not."""
@@ -41,7 +58,9 @@ class Marketplace:
         if host is None:
             raise Rejected(f"no host {order.machine_type}")
         if host.usd_per_hour > order.max_usd_per_hour:
-            raise Rejected(f"{host.name} now asks {host.usd_per_hour} USD an hour, more than was agreed")
+            raise Rejected(
+                f"{host.name} now asks {host.usd_per_hour} USD an hour, more than was agreed", reason=Reason.PRICE
+            )
         if not Rental.objects.filter(key=order.key).exists():
             if state_of(host, now) != "offered":
                 raise NoCapacity(f"{host.name} is {state_of(host, now)}")
@@ -61,6 +80,14 @@ class Marketplace:
         now = timezone.now()
         live = Rental.objects.filter(ended_at=None).select_related("host")
         return [_machine(rental) for rental in live if state_of(rental.host, now) in ("rented", "reclaiming")]
+
+    def price_history(self, *, since: datetime, until: datetime) -> Iterable[PricePoint]:
+        """The book itself keeps it."""
+        return []
+
+    def check(self) -> list[Permission]:
+        """Our own hosts need no permission."""
+        return []
 
     def terminate(self, key: str) -> None:
         """End the rental; the host's agent learns it at its next heartbeat."""

@@ -63,10 +63,33 @@ class PriceSample(models.Model):
     seen_at = models.DateTimeField()
 
 
-class Host(models.Model):
-    """A supplier's machine. Its own work comes first: it may take the machine back at any moment."""
+class Account(models.Model):
+    """A team's account at a cloud. Without one of the team's own, the broker's account (owner null) is used."""
 
-    supplier = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="hosts")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="accounts")
+    provider = models.CharField(max_length=32)
+    sealed = models.BinaryField()  # The credentials as JSON, encrypted (offers.accounts).
+    hint = models.CharField(max_length=64, blank=True)  # What tells it apart for people; never a secret.
+    created_at = models.DateTimeField()
+    checked_at = models.DateTimeField(null=True)
+    denied = models.JSONField(default=list)  # Permissions that the last check found missing.
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["owner", "provider"], nulls_distinct=False, name="a_team_has_one_account_at_a_provider"
+            ),
+        ]
+
+
+class Host(models.Model):
+    """
+    A machine with our agent on it: a supplier's, or (supplier null) one that we rented at a cloud, named by its key.
+
+    A supplier's own work comes first, and a cloud's spot market too: either may take the machine back at any moment.
+    """
+
+    supplier = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="hosts")
     name = models.CharField(max_length=64)
     region = models.CharField(max_length=64)
     country = models.CharField(max_length=2, blank=True)

@@ -164,12 +164,15 @@ class Catalog:
         self.path = path
         self.now = now
         self.report = Report()
+        self.skipped: Counter[str] = Counter()
 
     def listings(self) -> Iterable[Listing]:
         """Return the good rows. Raises Rejected when the file cannot be read or is of another schema."""
         self.report = Report()
         try:
             with self.path.open(newline="", encoding="utf-8", errors="replace") as lines:
-                return list(read(lines, provider=self.name, now=self.now, report=self.report))
+                found = list(read(lines, provider=self.name, now=self.now, report=self.report))
         except OSError as error:
             raise Rejected(f"{self.path}: {error.strerror}") from error
+        self.skipped = self.report.skipped
+        return found

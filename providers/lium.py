@@ -6,13 +6,13 @@ Source: https://lium.io/api/public/v1/nodes (price_per_gpu_hour is per GPU; fiel
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
-from providers import http
-from providers.base import Listing, Market
+from providers import fields, http
+from providers.base import Listing, Market, translated
 
 
 class Lium:
@@ -21,37 +21,34 @@ class Lium:
     name = "lium"
 
     def __init__(self, *, base_url: str = "https://lium.io") -> None:
-        self.base_url = base_url
+        self.client = http.Client(provider=self.name, base_url=base_url)
+        self.skipped: Counter[str] = Counter()
 
     def listings(self) -> Iterable[Listing]:
         """Return one line per node with free GPUs. Raises ProviderError."""
-        answer = http.call("GET", f"{self.base_url}/api/public/v1/nodes")
+        self.skipped = Counter()
+        answer = self.client.get("/api/public/v1/nodes")
+        nodes = fields.records(answer.get("nodes") if isinstance(answer, dict) else answer)
         now = datetime.now(UTC)
-        lines: list[Listing] = []
-        for node in answer.get("nodes", []):
-            try:
-                lines.append(_translate(node, now=now))
-            except (KeyError, TypeError, ValueError, ArithmeticError):
-                continue  # One bad row never hides the good ones.
-        return lines
+        return translated(nodes, lambda node: _translate(node, now=now), self.skipped)
 
 
-def _translate(node: dict[str, Any], *, now: datetime) -> Listing:
-    count = int(node["available_gpu_count"])
-    price = Decimal(str(node["price_per_gpu_hour"])) * count
-    if count < 1 or price <= 0:
-        raise ValueError("nothing to rent")
-    return Listing(
+def _translate(node: dict[str, Any], *, now: datetime) -> Iterator[Listing]:
+    count = fields.accelerators(node["available_gpu_count"])
+    country = fields.text(node.get("country_code"), "").upper()
+    yield Listing(
         provider="lium",
-        region=str(node.get("region") or node.get("country_code") or "unknown").lower(),
-        country=str(node.get("country_code") or "")[:2].upper(),
-        machine_type=str(node["id"]),
-        accelerator_label=str(node["gpu_model"]),
+        region=fields.text(node.get("region"), country or "unknown").lower(),
+        country=country if len(country) == 2 else "",
+        machine_type=fields.text(node["id"]),
+        accelerator_label=fields.text(node["gpu_model"]),
         accelerator_count=count,
-        memory_gib=float(node["gpu_memory_gb"]),
-        vcpus=float(node["cpu_count"]),
-        ram_gib=float(node["ram_gb"]),
+        memory_gib=fields.positive(node.get("gpu_memory_gb")),
+        vcpus=fields.positive(node.get("cpu_count")),
+        ram_gib=fields.positive(node.get("ram_gb")),
+        disk_gib=fields.positive(node.get("disk_free_gb")),
         market=Market.ON_DEMAND,
-        usd_per_hour=price,
+        usd_per_hour=fields.price(node["price_per_gpu_hour"]) * count,
+        available=1,
         seen_at=now,
     )

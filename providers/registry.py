@@ -11,8 +11,8 @@ PROVIDERS = {
     "fake": "providers.fake.Fake",
 }
 PRICE_LISTS = {
-    "vultr": "providers.vultr.Vultr",
     "lium": "providers.lium.Lium",
+    "vultr": "providers.vultr.Vultr",
 }
 
 
@@ -23,9 +23,15 @@ def connect(name: str, **credentials: Any) -> Provider:
 
 
 def price_list(name: str, **settings: Any) -> PriceList:
-    """Return the keyless feed of that name. Raises KeyError."""
+    """Return the feed of that name, at which nothing can be rented. Raises KeyError."""
     feed: PriceList = _load(PRICE_LISTS[name])(**settings)
     return feed
+
+
+def credentials_of(name: str) -> dict[str, bool]:
+    """Return {credential's name: whether it must be given} of a provider. Raises KeyError."""
+    fields: dict[str, bool] = _load(PROVIDERS[name]).credentials
+    return fields
 
 
 def _load(path: str) -> Any:

@@ -1,19 +1,79 @@
-"""What every adapter must prove. Subclass it, give it a `provider` and an `order`, and it is tested."""
+"""What every adapter must prove. Subclass it, give it a `provider`, an `order` and its troubles, and it is tested."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+from datetime import UTC
+from decimal import Decimal
+from random import Random
+from typing import Any
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from providers.base import LaunchOrder, Provider
+from providers import http
+from providers.base import (
+    LaunchOrder,
+    Listing,
+    MachineState,
+    Market,
+    NoCapacity,
+    PriceList,
+    ProviderError,
+    Reason,
+    Rejected,
+    Unreachable,
+)
+from tests.providers.cloud import spoilt
+
+MUTATIONS = int(os.environ.get("MUTATIONS", "300"))  # `make peers` tries 10,000.
+ERRORS = {
+    "sold_out": (NoCapacity, Reason.SOLD_OUT),
+    "quota": (NoCapacity, Reason.QUOTA),
+    "bad_request": (Rejected, Reason.BAD_REQUEST),
+    "auth": (Rejected, Reason.AUTH),
+    "money": (Rejected, Reason.MONEY),
+    "rate_limit": (Unreachable, Reason.RATE_LIMIT),
+    "outage": (Unreachable, Reason.OUTAGE),
+}
 
 
-class ProviderContract:
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    """Pauses are counted elsewhere; here nobody waits for them."""
+    monkeypatch.setattr("providers.http.time.sleep", lambda seconds: None)
+
+
+def assert_sound(listing: Any, name: str) -> None:
+    """A listing that may enter the book, whatever the provider sent."""
+    assert isinstance(listing, Listing)
+    assert listing.provider == name
+    for text in (listing.region, listing.machine_type, listing.accelerator_label):
+        assert isinstance(text, str), listing
+        assert text, listing
+    for text in (listing.zone, listing.country, listing.term, listing.interconnect):
+        assert isinstance(text, str), listing
+    assert isinstance(listing.usd_per_hour, Decimal), listing
+    assert isinstance(listing.accelerator_count, int), listing
+    assert not isinstance(listing.accelerator_count, bool), listing
+    for number in (listing.memory_gib, listing.vcpus, listing.ram_gib, listing.disk_gib, listing.boot_s,
+                   listing.interruptions_per_hour, listing.placement_score, listing.reliability):  # fmt: skip
+        assert number is None or isinstance(number, int | float), listing
+    assert listing.available is None or isinstance(listing.available, int), listing
+    assert listing.seen_at.tzinfo is not None, listing
+
+
+class PriceListContract:
+    """For everything that has a price list. `cloud` is the fake that the price list asks, or None."""
+
     @pytest.fixture
-    def provider(self) -> Provider:
-        raise NotImplementedError
+    def cloud(self) -> Any:
+        return None
 
     @pytest.fixture
-    def order(self) -> LaunchOrder:
+    def provider(self) -> PriceList:
         raise NotImplementedError
 
     def test_listings_are_priced_and_counted(self, provider):
@@ -21,21 +81,155 @@ class ProviderContract:
 
         assert lines
         for listing in lines:
-            assert listing.provider == provider.name
+            assert_sound(listing, provider.name)
             assert listing.usd_per_hour > 0, listing
             assert listing.accelerator_count > 0, listing
-            assert listing.seen_at.tzinfo is not None, listing
+            assert listing.seen_at.utcoffset() == UTC.utcoffset(None), listing
+
+    def test_a_line_has_one_name(self, provider):
+        names = [(line.region, line.zone, line.machine_type, line.market, line.term) for line in provider.listings()]
+
+        assert len(names) == len(set(names))
+
+    def test_whatever_the_answers_hold_a_poll_ends_well(self, provider, cloud, monkeypatch):
+        """Spoils the answers of a fake over HTTP; an adapter that speaks otherwise overrides it."""
+        assert cloud is not None, "an adapter without an HTTP fake overrides this test"
+        session = cloud.session()
+        monkeypatch.setattr(http, "_session", lambda name: session)
+
+        @settings(
+            max_examples=MUTATIONS,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(seed=st.integers(min_value=0, max_value=2**63))
+        def poll(seed: int) -> None:
+            random = Random(seed)
+            cloud.spoil = lambda body: spoilt(body, random)
+            try:
+                for listing in provider.listings():
+                    assert_sound(listing, provider.name)
+            except ProviderError:
+                pass  # An error of ours is a good end.
+
+        poll()
+        cloud.spoil = None
+
+
+class ProviderContract(PriceListContract):
+    """For everything at which machines can be rented."""
+
+    impossible: tuple[str, ...] = ()  # Troubles that this cloud cannot make, each with the reason in a comment.
+
+    @pytest.fixture
+    def order(self) -> LaunchOrder:
+        raise NotImplementedError
+
+    def make_trouble(self, cloud: Any, trouble: str) -> None:
+        """Arrange that the next launch meets a trouble of ERRORS, or "lost_answer": it works and nobody hears it."""
+        raise NotImplementedError
+
+    def settle(self, cloud: Any) -> None:
+        """Let the machines of the fake boot: afterwards they run and have an address."""
+        raise NotImplementedError
+
+    def add_foreign_machine(self, cloud: Any) -> None:
+        """Put a machine of somebody else into the account, one without a key of ours."""
+        raise NotImplementedError
 
     def test_the_same_key_buys_one_machine(self, provider, order):
+        first = provider.launch(order)
+        second = provider.launch(order)
+
+        assert first.key == second.key == order.key
+        assert first.machine_id == second.machine_id
+        assert [machine.key for machine in provider.machines()] == [order.key]
+
+    def test_another_key_buys_another_machine(self, provider, order):
+        one = provider.launch(order)
+        two = provider.launch(replace(order, key="lease-4711"))
+
+        assert one.machine_id != two.machine_id
+        assert {machine.key for machine in provider.machines()} == {order.key, "lease-4711"}
+
+    def test_a_machine_boots_and_then_has_an_address(self, provider, order, cloud):
+        assert provider.launch(order).state in (MachineState.BOOTING, MachineState.RUNNING)
+
+        self.settle(cloud)
+
+        (machine,) = provider.machines()
+        assert machine.state is MachineState.RUNNING
+        assert machine.address
+
+    def test_terminating_twice_is_terminating_once(self, provider, order, cloud):
         provider.launch(order)
+        self.settle(cloud)
+
+        provider.terminate(order.key)
+        provider.terminate(order.key)
+
+        assert not [machine for machine in provider.machines() if machine.state is not MachineState.STOPPING]
+
+    def test_terminating_what_never_was_is_not_an_error(self, provider):
+        provider.terminate("lease-9999")
+
+    def test_a_stranger_in_the_account_is_left_alone(self, provider, order, cloud):
+        self.add_foreign_machine(cloud)
+
         provider.launch(order)
 
         assert [machine.key for machine in provider.machines()] == [order.key]
 
-    def test_terminating_twice_is_terminating_once(self, provider, order):
-        provider.launch(order)
+    @pytest.mark.parametrize("trouble", ERRORS)
+    def test_a_trouble_is_told_apart(self, provider, order, cloud, trouble):
+        if trouble in self.impossible:
+            return
+        kind, reason = ERRORS[trouble]
+        for _ in range(http.TRIES):  # A trouble that is worth asking again must last.
+            self.make_trouble(cloud, trouble)
 
-        provider.terminate(order.key)
-        provider.terminate(order.key)
+        with pytest.raises(kind) as caught:
+            provider.launch(order)
 
+        assert type(caught.value) is kind
+        assert caught.value.reason is reason
+
+    def test_a_launch_that_nobody_heard_of_is_found_again(self, provider, order, cloud):
+        self.make_trouble(cloud, "lost_answer")
+
+        try:
+            provider.launch(order)
+        except Unreachable:
+            provider.launch(order)
+
+        assert [machine.key for machine in provider.machines()] == [order.key]
+
+    def test_an_error_names_no_secret(self, provider, order, cloud):
+        self.make_trouble(cloud, "bad_request")
+
+        with pytest.raises(ProviderError) as caught:
+            provider.launch(order)
+
+        for secret in self.secrets():
+            assert secret not in str(caught.value)
+            assert secret not in repr(caught.value)
+
+    def secrets(self) -> tuple[str, ...]:
+        """The credentials that the provider was made with."""
+        raise NotImplementedError
+
+    def test_check_tells_what_may_be_done(self, provider):
+        permissions = provider.check()
+
+        assert permissions
+        assert not [permission for permission in permissions if permission.granted is False]
+
+    def test_a_dearer_machine_than_agreed_is_refused(self, provider, order):
+        if order.market is Market.SPOT:
+            return  # The cloud itself keeps to our highest price.
+        with pytest.raises(Rejected) as caught:
+            provider.launch(replace(order, max_usd_per_hour=Decimal("0.000001")))
+
+        assert caught.value.reason is Reason.PRICE
         assert not list(provider.machines())

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from providers.base import LaunchOrder, Listing, Market, NoCapacity
 from providers.fake import Fake
 from tests.conftest import NOON
-from tests.providers.contract import ProviderContract
+from tests.providers.contract import ERRORS, ProviderContract
 
 LISTING = Listing(
     provider="fake",
@@ -24,8 +25,30 @@ LISTING = Listing(
 
 class TestFake(ProviderContract):
     @pytest.fixture
-    def provider(self):
-        return Fake(price_list=[LISTING], capacity=1)
+    def cloud(self):
+        return Fake(price_list=[LISTING], capacity=2)
+
+    @pytest.fixture
+    def provider(self, cloud):
+        return cloud
+
+    def make_trouble(self, cloud, trouble):
+        if trouble == "lost_answer":
+            return  # It has no wire on which an answer could be lost.
+        kind, reason = ERRORS[trouble]
+        cloud.trouble.append(kind("", reason=reason))
+
+    def settle(self, cloud):
+        list(cloud.machines())
+
+    def add_foreign_machine(self, cloud):
+        """It has no account that others could use."""
+
+    def secrets(self):
+        return ()
+
+    def test_whatever_the_answers_hold_a_poll_ends_well(self, provider, cloud, monkeypatch):
+        """It has no answers that could be spoilt."""
 
     @pytest.fixture
     def order(self):
@@ -39,8 +62,7 @@ class TestFake(ProviderContract):
 
     def test_it_sells_no_more_than_it_has(self, provider, order):
         provider.launch(order)
+        provider.launch(replace(order, key="lease-2"))
 
         with pytest.raises(NoCapacity):
-            provider.launch(
-                LaunchOrder(key="lease-2", region="", machine_type="", market=Market.SPOT, max_usd_per_hour=Decimal(1))
-            )
+            provider.launch(replace(order, key="lease-3"))

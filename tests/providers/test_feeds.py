@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from providers import http
-from providers.base import NoCapacity, Rejected, Unreachable
+from providers.base import Rejected, Unreachable
 from providers.lium import Lium
 from providers.vultr import Vultr
 
@@ -84,7 +84,7 @@ def test_a_bad_node_does_not_hide_the_good_one(world, bad):
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(409, NoCapacity), (400, Rejected), (401, Rejected), (429, Unreachable), (503, Unreachable)]
+    ("status", "error"), [(400, Rejected), (401, Rejected), (429, Unreachable), (503, Unreachable)]
 )
 def test_a_status_is_told_apart_as_one_of_the_errors(world, status, error):
     world.answer = (status, {})

@@ -1,0 +1,106 @@
+"""Reading other people's answers field by field: what is not what it should be is a ValueError, never a wrong offer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+ABSURD_USD_PER_HOUR = Decimal(100_000)  # No machine on any list costs a thousandth of it per GPU.
+TEXT_MAX = 200
+
+
+def record(value: Any) -> Mapping[str, Any]:
+    """Return a JSON object. Raises ValueError."""
+    if not isinstance(value, dict):
+        raise ValueError(f"an object is needed, not {type(value).__name__}")
+    return value
+
+
+def records(value: Any) -> list[Any]:
+    """Return a JSON list; nothing, or a map where a list should be, becomes a list too. Raises ValueError."""
+    if value is None:
+        return []
+    if isinstance(value, dict):
+        return list(value.values())
+    if not isinstance(value, list):
+        raise ValueError(f"a list is needed, not {type(value).__name__}")
+    return value
+
+
+def text(value: Any, default: str | None = None) -> str:
+    """Return a text that is not empty, or the default. Numbers count as text. Raises ValueError."""
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and (found := value.strip()):
+        if "\x00" in found or len(found) > TEXT_MAX:
+            raise ValueError("a text that cannot be kept")
+        return found
+    if default is None:
+        raise ValueError("a text is missing")
+    return default
+
+
+def price(value: Any) -> Decimal:
+    """Return USD as a Decimal above 0. Raises ValueError for what is no price: 0 and less, absurd, not a number."""
+    found = number(value)
+    if found is None:
+        raise ValueError("no price")
+    if found <= 0:
+        raise ValueError("price is not positive")
+    if found > ABSURD_USD_PER_HOUR:
+        raise ValueError("absurd price")
+    return found
+
+
+def number(value: Any) -> Decimal | None:
+    """Return a finite number (also one that is written as text), or None when there is none. Raises ValueError."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        raise ValueError(f"a number is needed, not {type(value).__name__}")
+    try:
+        found = Decimal(str(value).strip())
+    except InvalidOperation:
+        raise ValueError("not a number") from None
+    if not found.is_finite():
+        raise ValueError("not a finite number")
+    return found
+
+
+def positive(value: Any) -> float | None:
+    """Return a number above 0 as a float, or None: absent, 0, or nothing that a machine can have. Never raises."""
+    try:
+        found = number(value)
+    except ValueError:
+        return None
+    if found is None or found <= 0:
+        return None
+    size = float(found)
+    return size if math.isfinite(size) and size < 1e12 else None
+
+
+def share(value: Any) -> float | None:
+    """Return a number from 0 to 1, or None. Never raises."""
+    try:
+        found = number(value)
+    except ValueError:
+        return None
+    return float(found) if found is not None and 0 <= found <= 1 else None
+
+
+def whole(value: Any) -> int:
+    """Return a whole number from 0 to 100,000. Raises ValueError."""
+    found = number(value)
+    if found is None or found != found.to_integral_value() or not 0 <= found <= 100_000:
+        raise ValueError("a whole number is needed")
+    return int(found)
+
+
+def accelerators(value: Any) -> int:
+    """Return a count of accelerators, at least 1. Raises ValueError."""
+    found = whole(value)
+    if found < 1:
+        raise ValueError("no accelerator")
+    return found
