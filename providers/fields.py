@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 ABSURD_USD_PER_HOUR = Decimal(100_000)  # No machine on any list costs a thousandth of it per GPU.
 TEXT_MAX = 200
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON may hold one (RFC 8259, section 8.2); UTF-8 cannot.
 
 
 def record(value: Any) -> Mapping[str, Any]:
@@ -34,7 +36,7 @@ def text(value: Any, default: str | None = None) -> str:
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         value = str(value)
     if isinstance(value, str) and (found := value.strip()):
-        if "\x00" in found or len(found) > TEXT_MAX:
+        if "\x00" in found or len(found) > TEXT_MAX or _HALF_A_CHARACTER.search(found):
             raise ValueError("a text that cannot be kept")
         return found
     if default is None:
@@ -78,7 +80,7 @@ def positive(value: Any) -> float | None:
     if found is None or found <= 0:
         return None
     size = float(found)
-    return size if math.isfinite(size) and size < 1e12 else None
+    return size if math.isfinite(size) and 0 < size < 1e12 else None
 
 
 def share(value: Any) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import random
 import re
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 
 from providers.base import ProviderError, Reason, Rejected, Unreachable
 
@@ -29,6 +31,8 @@ ANSWER_BYTES_MAX = 512 << 20
 CHUNK_BYTES = 1 << 16
 IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"}  # RFC 9110, section 9.2.2.
 SECRETS = re.compile(r"(?i)((?:bearer|basic|token|key|secret|password)[\"'\s:=]+)[^\s\"',}&]{6,}")
+NO_SECRETS = {"accept", "content-type", "user-agent"}
+SECRET_LENGTH_MIN = 8
 Explain = Callable[[int, Any], ProviderError | None]
 
 
@@ -161,10 +165,10 @@ class Client:
                     )
                 )  # fmt: skip
                 raw = _read(response)
-            except (requests.RequestException, OSError) as error:
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 raise Unreachable(f"{what}: {type(error).__name__}", reason=Reason.OUTAGE) from None
         if response.status_code >= 300:
-            raise self._error(what, response, _decoded(raw))
+            raise self._error(what, response, _decoded(raw), own)
         if text or not raw:
             return Answer(response.status_code, response.headers, raw.decode("utf-8", "replace") if text else None)
         try:
@@ -172,12 +176,12 @@ class Client:
         except ValueError:
             raise Rejected(f"{what}: the answer is not JSON", status=response.status_code) from None
 
-    def _error(self, what: str, response: requests.Response, body: Any) -> ProviderError:
+    def _error(self, what: str, response: requests.Response, body: Any, own: Mapping[str, str]) -> ProviderError:
         status = response.status_code
         told = self.explain(status, body) if self.explain else None
         kind, reason = _meaning(status)
         error = told or kind("", reason=reason)
-        said = redacted(str(error) or _words(body))
+        said = redacted(_without(own, str(error) or _words(body)))
         return type(error)(
             f"{what}: {status}" + (f" {said}" if said else ""),
             reason=error.reason,
@@ -190,12 +194,13 @@ class Client:
         return pace(self.provider, f"{self.identity} {kind}", every_s) if every_s else None
 
     def _url(self, path: str) -> str:
-        if not path.startswith(("http://", "https://")):
+        if path.startswith(("/", "?")) or not path:
             return self.base_url.rstrip("/") + path
-        if urlsplit(path)[:2] != urlsplit(self.base_url)[:2]:
-            # A page link that leads elsewhere would take the key along.
-            raise Rejected(f"{self.provider}: a link leads to another host: {_bare(path)}")
-        return path
+        with contextlib.suppress(ValueError):
+            if _origin(path) == _origin(self.base_url):
+                return path
+        # A page link that leads elsewhere would take the key along; so would "@elsewhere" behind our host.
+        raise Rejected(f"{self.provider}: a link leads to another host: {redacted(path.partition('?')[0], 80)}")
 
 
 def call(method: str, url: str, *, provider: str = "", **options: Any) -> Any:
@@ -217,6 +222,15 @@ def loads(raw: bytes | str) -> Any:
 def redacted(text: str, length: int = 300) -> str:
     """Return a provider's words on one line, cut short, without what looks like a credential."""
     return SECRETS.sub(r"\1***", " ".join(text.split()))[:length]
+
+
+def _without(own: Mapping[str, str], text: str) -> str:
+    """Return a text without what we sent in our headers: some providers say the key back."""
+    for name, value in own.items():
+        for part in value.split() if name.lower() not in NO_SECRETS else ():
+            if len(part) >= SECRET_LENGTH_MIN:
+                text = text.replace(part, "***")
+    return text
 
 
 def _meaning(status: int) -> tuple[type[ProviderError], Reason]:
@@ -265,7 +279,12 @@ def _read(response: requests.Response) -> bytes:
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
-    yield from response.iter_content(CHUNK_BYTES)
+    if not isinstance(response.raw, urllib3.HTTPResponse):
+        yield from response.iter_content(CHUNK_BYTES)  # No network.
+        return
+    # Whatever has come; iter_content would wait for a chunk to be full, and a server that drips would hold us up.
+    while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
+        yield chunk
 
 
 def _decoded(raw: bytes) -> Any:
@@ -292,7 +311,8 @@ def _retry_after_s(text: str | None) -> float | None:
     if not text:
         return None
     with contextlib.suppress(ValueError):
-        return max(0.0, float(text))
+        seconds = float(text)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     with contextlib.suppress(ValueError, TypeError):
         return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
     return None
@@ -302,6 +322,12 @@ def _pause_s(attempt: int, retry_after_s: float | None) -> float:
     """Full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015); never less than was asked for."""
     jitter_s = random.uniform(0, FIRST_PAUSE_S * 2 ** (attempt - 1))
     return retry_after_s + jitter_s if retry_after_s is not None else jitter_s
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Return (scheme, host, port), with the scheme's own port where none is named (RFC 6454, section 4)."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 def _bare(url: str) -> str:

@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
@@ -212,4 +213,4 @@ def _spoil(value: Any, random: Random) -> Any:
         else:
             value[at] = _spoil(value[at], random)
         return value
-    return random.choice(JUNK)
+    return deepcopy(random.choice(JUNK))
