@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from providers import fields, http
-from providers.base import Listing, Market, translated
+from providers.base import Listing, Market, Reason, Rejected, translated
 
 
 class Lium:
@@ -28,7 +28,10 @@ class Lium:
         """Return one line per node with free GPUs. Raises ProviderError."""
         self.skipped = Counter()
         answer = self.client.get("/api/public/v1/nodes")
-        nodes = fields.records(answer.get("nodes") if isinstance(answer, dict) else answer)
+        try:
+            nodes = fields.records(answer.get("nodes") if isinstance(answer, dict) else answer)
+        except ValueError as error:
+            raise Rejected(f"lium: {error}", reason=Reason.BAD_REQUEST) from None
         now = datetime.now(UTC)
         return translated(nodes, lambda node: _translate(node, now=now), self.skipped)
 

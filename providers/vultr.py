@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from providers import fields, http
-from providers.base import Listing, Market, translated
+from providers.base import Listing, Market, Reason, Rejected, translated
 
 PAGES_MAX = 50
 
@@ -40,7 +40,10 @@ class Vultr:
             answer = self.client.get(path, per_page=500, cursor=cursor, **query)
             if not isinstance(answer, dict):
                 return
-            yield from fields.records(answer.get(name) if not isinstance(answer.get(name), str) else None)
+            try:
+                yield from fields.records(answer.get(name))
+            except ValueError as error:
+                raise Rejected(f"vultr: {error}", reason=Reason.BAD_REQUEST) from None
             cursor = _next(answer)
             if not cursor:
                 return

@@ -1,105 +1,120 @@
-"""The keyless feeds and the door to the network, against a real HTTP server on loopback."""
+"""The keyless feeds, against fakes that serve what the real ones do."""
 
 from __future__ import annotations
 
-import json
-import threading
+from collections.abc import Iterator
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
-from providers import http
-from providers.base import Rejected, Unreachable
+from providers.base import Market
 from providers.lium import Lium
 from providers.vultr import Vultr
+from tests.providers.cloud import Cloud, Reply, Request
+from tests.providers.contract import PriceListContract
 
 PLAN = {"id": "vcg-a100-12c-120g-80vram", "vcpu_count": 12, "ram": 122880, "disk": 1400, "monthly_cost": 1750,
         "hourly_cost": 2.397, "type": "vcg", "locations": ["ewr", "ams"], "gpu_vram_gb": 80,
         "gpu_type": "NVIDIA_A100"}  # fmt: skip
+METAL = {"id": "vbm-112c-2048gb-8-mi300x-gpu", "cpu_threads": 224, "ram": 2359296, "disk": 3576, "type": "vbm",
+         "hourly_cost": 14.72, "hourly_cost_preemptible": 11.04, "locations": ["ord"], "gpu_vram_gb": 1536,
+         "gpu_count": 8, "gpu_type": "AMD_MI300X"}  # fmt: skip
+CPU_PLAN = {"id": "vcg-cpu", "gpu_type": "", "hourly_cost": 0.1, "locations": ["ewr"]}
 NODE = {"id": "5f0c", "gpu_model": "NVIDIA H100 80GB HBM3", "gpu_count": 8, "available_gpu_count": 4,
         "price_per_gpu_hour": 1.9, "gpu_memory_gb": 80, "cpu_count": 128, "ram_gb": 1024, "country_code": "FI",
         "region": "Helsinki", "a_new_field": {}}  # fmt: skip
 
 
-@pytest.fixture
-def world():
-    """A server that answers every GET with (status, body)."""
+class VultrCloud(Cloud):
+    """Plans in pages of two, as long as the cursor says."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            status, body = server.answer
-            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
+    def __init__(self) -> None:
+        super().__init__()
+        self.plans: list[Any] = [PLAN, CPU_PLAN, {**PLAN, "id": "vcg-l40s-16c", "gpu_type": "NVIDIA_L40S"}]
+        self.metal: list[Any] = [METAL]
 
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.answer = (200, {})
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    def answer(self, request: Request) -> Reply | None:
+        if request.method != "GET":
+            return None
+        if request.path == "/v2/plans" and request.query["type"] == ["vcg"]:
+            cursor = request.query.get("cursor", ["0"])[0]
+            if not cursor.isascii() or not cursor.isdigit():
+                return Reply({"error": "Invalid cursor", "status": 400}, 400)
+            start = int(cursor)
+            following = str(start + 2) if start + 2 < len(self.plans) else ""
+            page = {"plans": self.plans[start : start + 2], "meta": {"links": {"next": following}}}
+            return Reply(page)
+        return Reply({"plans_metal": self.metal}) if request.path == "/v2/plans-metal" else None
 
 
-def test_vultr_has_a_line_per_plan_and_location(world):
-    world.answer = (200, {"plans": [PLAN]})
+class LiumCloud(Cloud):
+    """All nodes at once."""
 
-    lines = list(Vultr(base_url=world.url).listings())
+    def __init__(self) -> None:
+        super().__init__()
+        self.nodes: list[Any] = [NODE, {**NODE, "id": "77aa", "country_code": None, "region": None}]
 
-    assert [(line.region, line.usd_per_hour, line.accelerator_label) for line in lines] == [
-        ("ewr", Decimal("2.397"), "A100"),
-        ("ams", Decimal("2.397"), "A100"),
-    ]
-    assert lines[0].memory_gib == 80
-
-
-def test_lium_is_priced_per_gpu_and_sold_by_what_is_free(world):
-    world.answer = (200, {"nodes": [NODE]})
-
-    (line,) = Lium(base_url=world.url).listings()
-
-    assert (line.accelerator_count, line.usd_per_hour, line.country) == (4, Decimal("7.6"), "FI")
+    def answer(self, request: Request) -> Reply | None:
+        return Reply({"nodes": self.nodes}) if request.path == "/api/public/v1/nodes" else None
 
 
-@pytest.mark.parametrize("bad", [{}, {**PLAN, "hourly_cost": "free"}, {**PLAN, "locations": None}, None])
-def test_a_bad_plan_does_not_hide_the_good_one(world, bad):
-    world.answer = (200, {"plans": [bad, PLAN]})
+class TestVultr(PriceListContract):
+    @pytest.fixture
+    def cloud(self) -> Iterator[VultrCloud]:
+        with VultrCloud() as cloud:
+            yield cloud
 
-    assert len(list(Vultr(base_url=world.url).listings())) == 2
+    @pytest.fixture
+    def provider(self, cloud):
+        return Vultr(base_url=cloud.url)
+
+    def test_a_plan_has_a_line_per_location_on_every_page(self, provider):
+        lines = [line for line in provider.listings() if line.market is Market.ON_DEMAND]
+
+        assert [(line.region, line.usd_per_hour, line.accelerator_label) for line in lines] == [
+            ("ewr", Decimal("2.397"), "A100"),
+            ("ams", Decimal("2.397"), "A100"),
+            ("ewr", Decimal("2.397"), "L40S"),
+            ("ams", Decimal("2.397"), "L40S"),
+            ("ord", Decimal("14.72"), "AMD-MI300X"),
+        ]
+        assert (lines[0].memory_gib, lines[0].vcpus, lines[0].ram_gib, lines[0].disk_gib) == (80, 12, 120, 1400)
+        assert (lines[-1].memory_gib, lines[-1].accelerator_count) == (192, 8)
+
+    def test_bare_metal_may_be_preemptible(self, provider):
+        (line,) = [line for line in provider.listings() if line.market is Market.SPOT]
+
+        assert (line.machine_type, line.usd_per_hour) == (METAL["id"], Decimal("11.04"))
+
+    @pytest.mark.parametrize("bad", [{}, {**PLAN, "hourly_cost": "free"}, {**PLAN, "locations": None}, None])
+    def test_a_bad_plan_does_not_hide_the_good_one(self, provider, cloud, bad):
+        cloud.plans, cloud.metal = [bad, PLAN], []
+
+        assert len(list(provider.listings())) == 2
 
 
-@pytest.mark.parametrize("bad", [{}, {**NODE, "available_gpu_count": 0}, {**NODE, "price_per_gpu_hour": None}, None])
-def test_a_bad_node_does_not_hide_the_good_one(world, bad):
-    world.answer = (200, {"nodes": [bad, NODE]})
+class TestLium(PriceListContract):
+    @pytest.fixture
+    def cloud(self) -> Iterator[LiumCloud]:
+        with LiumCloud() as cloud:
+            yield cloud
 
-    assert len(list(Lium(base_url=world.url).listings())) == 1
+    @pytest.fixture
+    def provider(self, cloud):
+        return Lium(base_url=cloud.url)
 
+    def test_a_node_is_priced_per_gpu_and_sold_by_what_is_free(self, provider):
+        line, other = provider.listings()
 
-@pytest.mark.parametrize(
-    ("status", "error"), [(400, Rejected), (401, Rejected), (429, Unreachable), (503, Unreachable)]
-)
-def test_a_status_is_told_apart_as_one_of_the_errors(world, status, error):
-    world.answer = (status, {})
+        assert (line.accelerator_count, line.usd_per_hour) == (4, Decimal("7.6"))
+        assert (line.region, line.country, other.region, other.country) == ("helsinki", "FI", "unknown", "")
 
-    with pytest.raises(error):
-        http.call("GET", world.url)
+    @pytest.mark.parametrize(
+        "bad", [{}, {**NODE, "available_gpu_count": 0}, {**NODE, "price_per_gpu_hour": None}, None]
+    )
+    def test_a_bad_node_does_not_hide_the_good_one(self, provider, cloud, bad):
+        cloud.nodes = [bad, NODE]
 
-
-def test_an_answer_that_is_no_json_is_rejected(world):
-    world.answer = (200, b"<html>maintenance</html>")
-
-    with pytest.raises(Rejected, match="not JSON"):
-        http.call("GET", world.url)
-
-
-def test_nobody_there_is_unreachable():
-    with pytest.raises(Unreachable):
-        http.call("GET", "http://127.0.0.1:9")
+        assert len(list(provider.listings())) == 1
+        assert sum(provider.skipped.values()) == 1
