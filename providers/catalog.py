@@ -19,10 +19,11 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
+from providers import http
 from providers.base import Listing, Market, Rejected
+from providers.catalog_hosts import Hosts
 
 NEEDED = {"InstanceType", "AcceleratorName", "AcceleratorCount", "Price", "Region"}
-MARKETS = ((Market.ON_DEMAND, "Price"), (Market.SPOT, "SpotPrice"))
 ABSURD_USD_PER_HOUR = Decimal(100_000)  # No machine on any list costs a thousandth of it per GPU.
 EXAMPLES_MAX = 20
 
@@ -59,6 +60,21 @@ def read(lines: Iterable[str], *, provider: str, now: datetime, report: Report) 
     missing = NEEDED - set(rows.fieldnames or ())
     if missing:
         raise Rejected(f"{provider}: not a SkyPilot catalog: no column {', '.join(sorted(missing))}")
+    hosts, seen = Hosts(), set[tuple[str, ...]]()
+    apart: list[tuple[int, dict[str, Any]]] = []  # Rows of chips without a host, until all hosts are known.
+    for line, row in _rows(rows, report):
+        if not (row["AcceleratorName"] or "").strip():
+            report.not_gpu += 1
+            _note(hosts, row)
+        elif not (row["InstanceType"] or "").strip():
+            apart.append((line, row))
+        else:
+            yield from _counted(line, row, report, _translate(row, None, provider=provider, now=now), seen)
+    for line, row in apart:
+        yield from _counted(line, row, report, _translate(row, hosts, provider=provider, now=now), seen)
+
+
+def _rows(rows: csv.DictReader[str], report: Report) -> Iterator[tuple[int, dict[str, Any]]]:
     while True:
         try:
             row = next(rows)
@@ -69,24 +85,40 @@ def read(lines: Iterable[str], *, provider: str, now: datetime, report: Report) 
             report.skip(rows.line_num, "unreadable row", {"error": str(error)})
             continue
         report.rows += 1
-        if not (row["AcceleratorName"] or "").strip():
-            report.not_gpu += 1
-            continue
-        try:
-            listings = list(_translate(row, provider=provider, now=now))
-        except RowSkipped as reason:
-            report.skip(rows.line_num, str(reason), row)
-            continue
-        report.loaded += 1
-        yield from listings
+        yield rows.line_num, row
 
 
-def _translate(row: dict[str, Any], *, provider: str, now: datetime) -> Iterator[Listing]:
+def _note(hosts: Hosts, row: dict[str, Any]) -> None:
+    try:
+        prices = _price(row.get("Price")), _price(row.get("SpotPrice"))
+    except RowSkipped:
+        return
+    machine_type, region = (row["InstanceType"] or "").strip(), (row["Region"] or "").strip()
+    zone, vcpus = (row.get("AvailabilityZone") or "").strip(), row.get("vCPUs") or ""
+    hosts.note(machine_type, region, zone, prices, vcpus, row.get("MemoryGiB") or "")
+
+
+def _counted(
+    line: int, row: dict[str, Any], report: Report, found: Iterator[Listing], seen: set[tuple[str, ...]]
+) -> Iterator[Listing]:
+    try:
+        named = {(one.machine_type, one.region, one.zone, str(one.market)): one for one in found}
+    except RowSkipped as reason:
+        report.skip(line, str(reason), row)
+        return
+    fresh = [listing for name, listing in named.items() if name not in seen]
+    if not fresh:
+        report.skip(line, "the same line twice", row)
+        return
+    seen.update(named)
+    report.loaded += 1
+    yield from fresh
+
+
+def _translate(row: dict[str, Any], hosts: Hosts | None, *, provider: str, now: datetime) -> Iterator[Listing]:
     if "_extra" in row:
         raise RowSkipped("more fields than columns")
-    machine_type, region = (row["InstanceType"] or "").strip(), (row["Region"] or "").strip()
-    if not machine_type:
-        raise RowSkipped("accelerator without a host")
+    region, zone = (row["Region"] or "").strip(), (row.get("AvailabilityZone") or "").strip()
     if not region:
         raise RowSkipped("no region")
     count = _positive(row["AcceleratorCount"], "accelerator count")
@@ -94,25 +126,31 @@ def _translate(row: dict[str, Any], *, provider: str, now: datetime) -> Iterator
         raise RowSkipped("no accelerator count")
     if count != int(count):
         raise RowSkipped("a fraction of an accelerator")
-    prices = [(market, _price(row.get(column))) for market, column in MARKETS]
-    if not any(price for _, price in prices):
+    label, prices = row["AcceleratorName"].strip(), (_price(row.get("Price")), _price(row.get("SpotPrice")))
+    if not any(prices):
         raise RowSkipped("no price")
-    for market, price in prices:
-        if price is not None:
-            yield Listing(
-                provider=provider,
-                region=region,
-                zone=(row.get("AvailabilityZone") or "").strip(),
-                machine_type=machine_type,
-                accelerator_label=row["AcceleratorName"].strip(),
-                accelerator_count=int(count),
-                memory_gib=_gpu_memory_gib(row.get("GpuInfo")),
-                vcpus=_number(row.get("vCPUs")),
-                ram_gib=_number(row.get("MemoryGiB")),
-                market=market,
-                usd_per_hour=price,
-                seen_at=now,
-            )
+    machines = [((row["InstanceType"] or "").strip(), prices, row.get("vCPUs") or "", row.get("MemoryGiB") or "")]
+    if hosts is not None:
+        machines = list(hosts.machines(label, int(count), region, zone, prices))
+        if not machines:
+            raise RowSkipped("accelerator without a host")
+    for machine_type, whole, vcpus, ram_gib in machines:
+        for market, price in zip((Market.ON_DEMAND, Market.SPOT), whole, strict=True):
+            if price is not None:
+                yield Listing(
+                    provider=provider,
+                    region=region,
+                    zone=zone,
+                    machine_type=machine_type,
+                    accelerator_label=label,
+                    accelerator_count=int(count),
+                    memory_gib=_gpu_memory_gib(row.get("GpuInfo")),
+                    vcpus=_number(vcpus),
+                    ram_gib=_number(ram_gib),
+                    market=market,
+                    usd_per_hour=price,
+                    seen_at=now,
+                )
 
 
 def _price(text: str | None) -> Decimal | None:
@@ -175,4 +213,20 @@ class Catalog:
         except OSError as error:
             raise Rejected(f"{self.path}: {error.strerror}") from error
         self.skipped = self.report.skipped
+        return found
+
+
+class Online:
+    """One provider's `vms.csv` at an address. Prices only."""
+
+    def __init__(self, *, name: str, url: str, now: datetime) -> None:
+        self.name, self.url, self.now = name, url, now
+        self.skipped: Counter[str] = Counter()
+
+    def listings(self) -> Iterable[Listing]:
+        """Return the good rows. Raises Rejected for another schema, Unreachable."""
+        report = Report()
+        text = http.call("GET", self.url, provider=self.name, text=True)
+        found = list(read(text.splitlines(keepends=True), provider=self.name, now=self.now, report=report))
+        self.skipped = report.skipped
         return found

@@ -105,3 +105,39 @@ def test_every_row_of_the_real_lists_is_accounted_for(name):
     assert rows == report.loaded + report.not_gpu + sum(report.skipped.values())
     assert listings or set(report.skipped) == {"accelerator without a host"}  # gcp sells chips apart from hosts
     assert all(line.usd_per_hour > 0 and line.accelerator_count > 0 for line in listings)
+
+
+@pytest.mark.parametrize(
+    ("host", "chip", "machine_type", "prices"),
+    [
+        ("a2-highgpu-2g", "A100,2", "a2-highgpu-2g", ("5.5", "2.5")),
+        ("n1-standard-8", "T4,1", "n1-standard-8+nvidia-tesla-t4x1", ("5.5", "2.5")),
+        ("n1-standard-32", "V100,8", "n1-standard-32+nvidia-tesla-v100x8", ("5.5", "2.5")),
+        ("", "tpu-v5p-8,1", "tpu-v5p-8", ("4", "2")),
+    ],
+)
+def test_a_chip_that_is_priced_apart_costs_the_sum_with_its_host(host, chip, machine_type, prices):
+    rows = [f",{chip},,,,4,2,here,here-a", *([f"{host},,,8,30,,1.5,0.5,here,here-a"] if host else [])]
+
+    listings, report = load(*rows)
+
+    assert [(line.machine_type, line.usd_per_hour) for line in listings] == [
+        (machine_type, Decimal(price)) for price in prices
+    ]
+    assert (report.loaded, report.not_gpu, report.rows) == (1, len(rows) - 1, len(rows))
+
+
+def test_a_chip_whose_host_is_not_sold_in_its_zone_is_skipped():
+    listings, report = load("a2-highgpu-2g,,,24,170,,1.5,0.5,here,here-b", ",A100,2,,,,4,2,here,here-a")
+
+    assert not listings
+    assert report.skipped == {"accelerator without a host": 1}
+
+
+def test_the_same_line_twice_is_skipped_and_counted():
+    row = "p5,H100,8,192,2048,,98.32,40.1,us-east-1,us-east-1a"
+
+    listings, report = load(row, row)
+
+    assert len(listings) == 2
+    assert (report.loaded, report.skipped) == (1, {"the same line twice": 1})
