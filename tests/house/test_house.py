@@ -21,6 +21,10 @@ NAMES_WITHOUT_AN_IDEA = {"utils", "helpers", "common", "core", "manager", "misc"
 ONE_DOOR = {
     "requests": {"providers/http.py", "workloads/node/link.py", "workloads/node/training/link.py",
                  "frontend/client/gpuyard/transport.py"},
+    "boto3": {"providers/aws_api.py"},
+    "botocore": {"providers/aws_api.py"},
+    "nebius": {"providers/nebius_calls.py", "providers/nebius_prices.py", "providers/nebius.py"},
+    "grpc": {"providers/nebius_calls.py"},
     "fsspec": {"workloads/storage.py"},
     "pynvml": {"workloads/node/hardware.py"},
     "stripe": {"billing/stripe_gateway.py"},
