@@ -13,21 +13,25 @@ from asgiref.sync import sync_to_async
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "broker.settings")
+os.environ.setdefault("GPUYARD_DB_POOL", "20")
 django_application = get_asgi_application()
 
-from django.db import DatabaseError, close_old_connections  # noqa: E402  Django must be set up before its models are.
+from django.conf import settings  # noqa: E402  Django must be set up before its settings and models are.
+from django.db import DatabaseError, close_old_connections  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
+from broker.lately import Lately  # noqa: E402
 from offers import marketplace  # noqa: E402
 
 logger = logging.getLogger(__name__)
 LISTEN_EVERY_S = 1.0
+answering = Lately(django_application, keep_s=settings.OFFERS_PAGE_FOR_S)
 
 
 async def application(scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[Any]], send: Any) -> None:
     """Serve HTTP; while the server lives, note every second that we listen."""
     if scope["type"] != "lifespan":
-        await django_application(scope, receive, send)
+        await answering(scope, receive, send)
         return
     listening: asyncio.Task[None] | None = None
     while True:

@@ -23,10 +23,13 @@ class Entry:
 
 TICK_S = 0.5  # How often rows that are due are looked for; bells make most of them move sooner.
 TIMETABLE = {
-    "refresh the offer book": Entry("offers.tasks.refresh_market", 300),
+    "read the price lists that are due": Entry("offers.tasks.poll_market", 5),
+    "fetch published prices": Entry("offers.tasks.import_published_lately", 6 * 3600),
+    "draw the newest prices": Entry("offers.tasks.draw_history", 300),
     "refresh the suppliers' hosts": Entry("offers.tasks.refresh_hosts", 3),
     "watch the budgets": Entry("billing.tasks.watch_budgets", 2),
     "settle": Entry("billing.tasks.settle", 3),
     "sweep the store": Entry("workloads.tasks.sweep_store", 60),
-    "end orphans": Entry("workloads.tasks.end_orphans", 5),
+    "end orphans on suppliers' hosts": Entry("workloads.tasks.end_orphans", 5),
+    "end orphans": Entry("workloads.tasks.end_orphans_everywhere", 60),
 }

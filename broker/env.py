@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from json import loads
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from cryptography.fernet import Fernet
 
 
 class SettingWrong(Exception):
@@ -39,14 +42,39 @@ def flag(name: str, default: bool) -> bool:
     return value in ("True", "1")
 
 
+def json(name: str, default: Any) -> Any:
+    """Read JSON of the default's kind. Raises SettingWrong, which does not show the value: it may be a secret."""
+    value = text(name, "")
+    if not value.strip():
+        return default
+    try:
+        found = loads(value)
+    except ValueError as error:
+        raise SettingWrong(f"{name}: not JSON: {error}") from None
+    if not isinstance(found, type(default)):
+        raise SettingWrong(f"{name}: a JSON {type(default).__name__} is needed")
+    return found
+
+
 def words(name: str, default: str = "") -> list[str]:
     """Read a list separated by commas."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
-def database(name: str, default: str) -> dict[str, Any]:
+def fernet_keys(name: str) -> list[str]:
+    """Read Fernet keys separated by commas. Raises SettingWrong, which shows none of them."""
+    keys = words(name)
+    for place, key in enumerate(keys, start=1):
+        try:
+            Fernet(key)
+        except ValueError:
+            raise SettingWrong(f"{name}: key {place} is no Fernet key: 32 bytes in URL-safe base64") from None
+    return keys
+
+
+def database(name: str, default: str, *, pool: int = 0) -> dict[str, Any]:
     """
-    Read a libpq URL into Django's form; `?host=` names a unix socket's directory.
+    Read a libpq URL into Django's form; `?host=` names a unix socket's directory. pool: share so many connections.
 
     Raises SettingWrong. Source: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
     """
@@ -61,7 +89,8 @@ def database(name: str, default: str) -> dict[str, Any]:
         "PORT": str(query.pop("port", "") or url.port or ""),
         "USER": unquote(url.username or query.pop("user", "")),
         "PASSWORD": unquote(url.password or ""),
-        "CONN_MAX_AGE": 60,
+        # A pool is for the web process: under ASGI every request runs in a thread of its own, which would connect anew.
+        "CONN_MAX_AGE": 0 if pool else 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": query,
+        "OPTIONS": query | ({"pool": {"min_size": 1, "max_size": pool, "timeout": 10}} if pool else {}),
     }

@@ -59,9 +59,15 @@ SPECTACULAR_SETTINGS = {
 }
 
 # What remembers, what rings, what stores
-DATABASES = {"default": env.database("DATABASE_URL", "postgresql://gpuyard@localhost/gpuyard")}
+DATABASES = {
+    "default": env.database(
+        "DATABASE_URL", "postgresql://gpuyard@localhost/gpuyard", pool=int(env.number("GPUYARD_DB_POOL", 0))
+    )
+}
 REDIS_URL = env.text("REDIS_URL", "redis://localhost:6379/0")
 OBJECTS_URL = env.text("GPUYARD_OBJECTS", str(BASE_DIR / ".yard" / "objects"))  # A directory or any fsspec URL.
+# Where machines at clouds reach us: a name with TLS, since their tokens go over it.
+PUBLIC_URL = env.text("GPUYARD_PUBLIC_URL", f"http://127.0.0.1:{env.text('GPUYARD_PORT', '8000')}")
 WHEEL_DIR = env.text("GPUYARD_WHEELS", str(BASE_DIR / "build" / "wheel"))
 
 CELERY_BROKER_URL = REDIS_URL
@@ -74,13 +80,27 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 120, "unacked_restore_interval": 5, "unacked_mutex_expire": 30}
 
 # The market
-PROVIDERS: dict[str, dict[str, Any]] = {}  # Clouds at which machines can be rented: {name: credentials}.
+PROVIDERS: dict[str, dict[str, Any]] = env.json("GPUYARD_PROVIDERS", {})  # {cloud: credentials} of the broker's own.
+# What seals the accounts that are added later (offers.accounts): Fernet keys, the first seals, all of them open. While
+# none is set, a key derived from SECRET_KEY does, so that SECRET_KEY must stay the same over restarts. That key still
+# opens once others are set; `manage.py rotate_credential_keys` seals everything anew with the first.
+CREDENTIAL_KEYS = env.fernet_keys("GPUYARD_CREDENTIAL_KEYS")
 PRICE_LISTS = env.words("GPUYARD_PRICE_LISTS", "vultr,lium")  # Keyless feeds.
-CATALOG_DIR = env.text("GPUYARD_CATALOG_DIR", "")
+PRICE_LIST_KEYS: dict[str, dict[str, Any]] = env.json("GPUYARD_PRICE_LIST_KEYS", {})  # {feed: arguments}, if needed.
+CATALOG_DIR = env.text("GPUYARD_CATALOG_DIR", "")  # DIR/<provider>/vms.csv in the SkyPilot catalog schema.
+CATALOG_URLS: dict[str, str] = env.json("GPUYARD_CATALOG_URLS", {})  # {provider: address of a vms.csv}
+POLL_EVERY_S: dict[str, float] = {  # How often a source is read; "" is every other.
+    "": 300,
+    **{name: 60 for name in ("vast", "runpod", "lambda", "lium")},
+    **env.json("GPUYARD_POLL_EVERY_S", {}),
+}
+OFFERS_PAGE_FOR_S = env.number("GPUYARD_OFFERS_PAGE_FOR_S", 1)  # How old an answer from the book may be; 0: never.
 MARGIN = env.text("GPUYARD_MARGIN", "0.10")  # Of the cost, as a decimal fraction.
 
 # The work
 SILENT_AFTER_S = env.number("GPUYARD_SILENT_AFTER_S", 900)  # A script that reports nothing for so long is stopped.
+# A machine at a cloud that its cloud still lists may be silent for so long.
+CLOUD_SILENCE_S = env.number("GPUYARD_CLOUD_SILENCE_S", 120)
 NO_CAPACITY_AFTER_S = env.number("GPUYARD_NO_CAPACITY_AFTER_S", 1800)
 REFUSALS_MAX = 3  # Contributions refused in a row before the workload is given up.
 

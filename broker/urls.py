@@ -4,7 +4,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
 from broker import pages
-from broker.api import account, agent, downloads, errors, hosts, market, runs, site
+from broker.api import account, agent, downloads, errors, hosts, market, offers, providers, runs, site, stream
 
 handler404 = errors.page_missing
 handler500 = errors.broken
@@ -18,7 +18,11 @@ urlpatterns = [
     path("v1/schema", SpectacularAPIView.as_view(authentication_classes=[], permission_classes=[])),
     path("v1/me", account.Me.as_view()),
     path("v1/ledger", account.Ledger.as_view()),
-    path("v1/offers", market.Offers.as_view()),
+    path("v1/offers", offers.Offers.as_view()),
+    path("v1/offers/history", offers.History.as_view()),
+    path("v1/offers/stream", stream.offers),
+    path("v1/offers/sources", offers.Sources.as_view()),
+    path("v1/offers/quarantine", offers.Quarantine.as_view()),
     path("v1/catalogs/<slug:provider>", market.Catalogs.as_view()),
     path("v1/quotes", market.Quotes.as_view()),
     path("v1/quotes/<int:pk>", market.OneQuote.as_view()),
@@ -34,6 +38,9 @@ urlpatterns = [
     path("v1/workloads/<int:pk>/bill", runs.Bill.as_view()),
     path("v1/artifacts/<int:pk>", runs.OneArtifact.as_view()),
     path("v1/artifacts/<int:pk>/content", runs.Content.as_view()),
+    path("v1/providers", providers.Providers.as_view()),
+    path("v1/providers/<slug:provider>", providers.OneProvider.as_view()),
+    path("v1/providers/<slug:provider>/check", providers.Check.as_view()),
     path("v1/suppliers/me", hosts.Supplier.as_view()),
     path("v1/hosts", hosts.Hosts.as_view()),
     path("v1/hosts/<int:pk>/reclaim", hosts.Reclaim.as_view()),

@@ -2,6 +2,7 @@
 Suppliers' own machines as a provider: the same four verbs, answered from our own tables instead of somebody's API.
 
 A host is heard through its agent's heartbeat. One that was not heard for SILENCE is gone, unless we were the deaf ones.
+Machines that we rented at a cloud are hosts without a supplier (offers.boot): they are not for sale here.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from offers.models import Host, Listening, Offer, Rental
+from offers.models import Host, Listening, Offer, Rental, this_transaction
 from offers.poll import record
 from providers.base import (
     LaunchOrder,
@@ -31,6 +33,7 @@ from providers.base import (
 )
 
 NAME = "supplier"
+FRESH_FOR = timedelta(minutes=15)  # The clock looks at every host every few seconds; without a clock nothing is quoted.
 SILENCE = timedelta(seconds=8)  # Agents beat every second or two; a loaded host may miss a few.
 DEAF_AFTER = timedelta(seconds=4)  # The web process notes every second that it listens; after such a pause it did not.
 
@@ -49,12 +52,12 @@ class Marketplace:
     def listings(self) -> Iterable[Listing]:
         """Return a line per host that may be offered, free or not."""
         now = timezone.now()
-        return [listing(host) for host in Host.objects.exclude(key_sha256="") if state_of(host, now) in OFFERED]
+        return [listing(host) for host in supplied().exclude(key_sha256="") if state_of(host, now) in OFFERED]
 
     def launch(self, order: LaunchOrder) -> Machine:
         """Rent the host. Raises NoCapacity (rented, silent, reclaimed), Rejected (no such host, dearer than agreed)."""
         now = timezone.now()
-        host = Host.objects.filter(pk=host_id(order.machine_type) or 0).first()
+        host = supplied().filter(pk=host_id(order.machine_type) or 0).first()
         if host is None:
             raise Rejected(f"no host {order.machine_type}")
         if host.usd_per_hour > order.max_usd_per_hour:
@@ -78,7 +81,7 @@ class Marketplace:
     def machines(self) -> Iterable[Machine]:
         """Return the rentals whose host we hear and whose owner has not taken it back."""
         now = timezone.now()
-        live = Rental.objects.filter(ended_at=None).select_related("host")
+        live = Rental.objects.filter(ended_at=None).exclude(host__supplier=None).select_related("host")
         return [_machine(rental) for rental in live if state_of(rental.host, now) in ("rented", "reclaiming")]
 
     def price_history(self, *, since: datetime, until: datetime) -> Iterable[PricePoint]:
@@ -92,7 +95,8 @@ class Marketplace:
     def terminate(self, key: str) -> None:
         """End the rental; the host's agent learns it at its next heartbeat."""
         now = timezone.now()
-        for rental in Rental.objects.filter(key=key, ended_at=None).select_related("host"):
+        live = Rental.objects.filter(key=key, ended_at=None).exclude(host__supplier=None)
+        for rental in live.select_related("host"):
             with transaction.atomic():
                 Rental.objects.filter(pk=rental.pk).update(ended_at=now)
                 refresh(rental.host, now)
@@ -109,6 +113,11 @@ def _machine(rental: Rental) -> Machine:
         address=rental.host.address or None,
         leaving_at=rental.host.reclaim_at,
     )
+
+
+def supplied() -> QuerySet[Host]:
+    """Return the hosts that suppliers registered."""
+    return Host.objects.exclude(supplier=None)
 
 
 def host_id(machine_type: str) -> int | None:
@@ -137,15 +146,15 @@ def state_of(host: Host, now: datetime) -> str:
     return "rented" if rented(host) else "offered"
 
 
-def silent(host: Host, now: datetime) -> bool:
-    """Whether we have listened for SILENCE and heard nothing of it. While nobody listens, nobody is silent."""
+def silent(host: Host, now: datetime, *, after: timedelta = SILENCE) -> bool:
+    """Whether we have listened for so long and heard nothing of it. While nobody listens, nobody is silent."""
     heard_at = host.seen_at or host.created_at
     listening = Listening.objects.first()
     if listening is not None:
         if now - listening.ticked_at > DEAF_AFTER:
             return False
         heard_at = max(heard_at, listening.since)
-    return now - heard_at > SILENCE
+    return now - heard_at > after
 
 
 def listen(now: datetime, *, woke: bool = False) -> None:
@@ -184,10 +193,16 @@ def counted(hardware: dict[str, Any]) -> tuple[str, int, float | None]:
 
 def refresh(host: Host, now: datetime) -> None:
     """Bring the host's offer up to date with what is true of it now."""
-    if not host.key_sha256:
-        return
-    state = state_of(host, now)
-    if state in OFFERED:
-        record([listing(host)])
-    mine = Offer.objects.filter(provider=NAME, machine_type=f"host-{host.pk}")
-    mine.update(leasable=True, available=1 if state == "offered" else 0)
+    refresh_all([host], now)
+
+
+def refresh_all(hosts: Iterable[Host], now: datetime) -> None:
+    """Bring the hosts' offers up to date; those of machines at clouds are not for sale here."""
+    states = {host: state_of(host, now) for host in hosts if host.key_sha256 and host.supplier_id is not None}
+    offered = [listing(host) for host, state in states.items() if state in OFFERED]
+    if offered:
+        record(offered, provider=NAME, now=now, leasable=True, fresh_for=FRESH_FOR)
+    for free in (1, 0):
+        names = [f"host-{host.pk}" for host, state in states.items() if (state == "offered") == bool(free)]
+        mine = Offer.objects.filter(provider=NAME, machine_type__in=names).exclude(available=free)
+        mine.update(available=free, changed_at=now, version=this_transaction())

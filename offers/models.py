@@ -8,44 +8,100 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Cast
 
 # Six places hold $0.000001 per GPU-hour; cents exist only on invoices and in Stripe.
 USD: dict[str, Any] = {"max_digits": 18, "decimal_places": 6}
+STOCK = ("none", "low", "medium", "high")
+
+
+class CurrentTransaction(models.Func):
+    """The number of the transaction that asks; it grows and is never used again (pg_current_xact_id)."""
+
+    template = "pg_current_xact_id()::text"
+    output_field = models.TextField()
+
+
+def this_transaction() -> Cast:
+    """Return the expression for what Offer.version holds."""
+    return Cast(CurrentTransaction(), models.BigIntegerField())
+
+
+class Source(models.Model):
+    """Where offers come from: a provider, a feed or an imported catalog, and how reading it goes."""
+
+    provider = models.CharField(max_length=32, primary_key=True)
+    seen_at = models.DateTimeField(null=True)  # Its last good page; what is on that page was seen then.
+    fresh_until = models.DateTimeField(null=True)  # From then on its offers are stale, and stale offers are not quoted.
+    tried_at = models.DateTimeField(null=True)
+    next_try_at = models.DateTimeField(null=True)  # Null: nobody polls it, its pages are imported.
+    failures = models.PositiveIntegerField(default=0)  # In a row.
+    error = models.CharField(max_length=400, blank=True)  # Of the last try; empty when it was good.
+    took_s = models.FloatField(null=True)
+    lines = models.PositiveIntegerField(default=0)  # Of the last good page.
+    skipped = models.JSONField(default=dict)  # {reason: rows of the last page that could not be read}
+    unknown = models.JSONField(default=dict)  # {label: lines}: accelerators that our table does not know.
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(failures=0) | ~Q(error=""), name="a_failing_source_says_why"),
+        ]
 
 
 class Offer(models.Model):
-    """One kind of machine at one place, as last seen."""
+    """One kind of machine at one place, as last seen. Null: nobody says."""
 
     provider = models.CharField(max_length=32)
     region = models.CharField(max_length=64)
     zone = models.CharField(max_length=64, blank=True)
     country = models.CharField(max_length=2, blank=True)
+    latitude = models.FloatField(null=True)
+    longitude = models.FloatField(null=True)
+    gco2_per_kwh = models.FloatField(null=True)  # Of the grid at the region.
+    carbon_source = models.CharField(max_length=64, blank=True)
     machine_type = models.CharField(max_length=96)
     market = models.CharField(max_length=16)
+    term = models.CharField(max_length=8, blank=True)  # Of a reservation.
     accelerator = models.CharField(max_length=64)
+    family = models.CharField(max_length=64)  # What people ask for when the variant does not matter.
     vendor = models.CharField(max_length=16, blank=True)
     accelerators = models.PositiveIntegerField()
-    memory_gib = models.FloatField(null=True)  # Per accelerator; null: neither the provider nor our table says.
+    memory_gib = models.FloatField(null=True)  # Per accelerator.
     vcpus = models.FloatField(null=True)
     ram_gib = models.FloatField(null=True)
+    disk_gib = models.FloatField(null=True)
     usd_per_hour = models.DecimalField(**USD)
     usd_per_gpu_hour = models.DecimalField(**USD)
-    leasable = models.BooleanField(default=False)  # We can rent here, not only read the price.
-    available = models.PositiveIntegerField(null=True)  # Machines free now; null: the provider does not say.
-    seen_at = models.DateTimeField()
+    leasable = models.BooleanField(default=False)  # We have an adapter that rents here; else only the price is known.
+    available = models.PositiveIntegerField(null=True)  # Machines free now.
+    stock = models.PositiveSmallIntegerField(null=True)  # STOCK: 0 none, 1 low, 2 medium, 3 high.
+    interruptions_per_hour = models.FloatField(null=True)
+    placement_score = models.FloatField(null=True)
+    reliability = models.FloatField(null=True)
+    egress_usd_per_gib = models.DecimalField(**USD, null=True)
+    internet_mbit_per_s = models.FloatField(null=True)
+    interconnect = models.CharField(max_length=32, blank=True)
+    boot_s = models.FloatField(null=True)
+    ends_at = models.DateTimeField(null=True)
+    changed_at = models.DateTimeField()
+    gone_at = models.DateTimeField(null=True)  # No longer on its provider's page.
+    digest = models.BigIntegerField()  # Of the line as stored: a line that did not change is not written again.
+    # The transaction that wrote it: changes are read in this order without a gap (offers.changes).
+    version = models.BigIntegerField(db_default=this_transaction())
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["provider", "region", "zone", "machine_type", "market"],
+                fields=["provider", "region", "zone", "machine_type", "market", "term"],
                 name="offer_is_one_line_of_one_price_list",
             ),
             models.CheckConstraint(condition=Q(usd_per_hour__gt=0), name="offer_price_is_positive"),
             models.CheckConstraint(condition=Q(accelerators__gt=0), name="offer_has_an_accelerator"),
         ]
         indexes = [
-            models.Index(fields=["accelerator", "usd_per_gpu_hour", "id"], name="offer_by_chip_and_price"),
+            models.Index(fields=["family", "usd_per_gpu_hour", "id"], name="offer_by_chip_and_price"),
             models.Index(fields=["usd_per_gpu_hour", "id"], name="offer_by_price"),
+            models.Index(fields=["version"], name="offer_by_version"),
             models.Index(fields=["leasable"], condition=Q(leasable=True), name="offer_leasable"),
         ]
 
@@ -56,11 +112,80 @@ class Offer(models.Model):
 
 
 class PriceSample(models.Model):
-    """A price that was true at an instant. Append-only; written when the price changed."""
+    """
+    What a line cost from an instant on. Append-only; written when its price or stock changed or it went.
 
-    offer = models.ForeignKey(Offer, models.CASCADE, related_name="samples")
-    usd_per_hour = models.DecimalField(**USD)
+    A table in monthly partitions (offers.partitions); usd_per_hour null: it was no longer offered.
+    """
+
+    pk = models.CompositePrimaryKey("offer_id", "seen_at")
+    # Offers are never deleted, so no constraint guards this: checking it would double the time of a poll.
+    offer = models.ForeignKey(Offer, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="samples")
     seen_at = models.DateTimeField()
+    usd_per_hour = models.DecimalField(**USD, null=True)
+    available = models.PositiveIntegerField(null=True)
+    stock = models.PositiveSmallIntegerField(null=True)
+
+
+class PriceBucket(models.Model):
+    """
+    The prices in force during an hour or a day, per GPU-hour: what charts are drawn from (offers.history).
+
+    An empty provider, region or market means all of them together.
+    """
+
+    width = models.CharField(max_length=4)  # "hour" or "day".
+    at = models.DateTimeField()  # Its beginning.
+    accelerator = models.CharField(max_length=64)
+    provider = models.CharField(max_length=32, blank=True)
+    region = models.CharField(max_length=64, blank=True)
+    market = models.CharField(max_length=16, blank=True)
+    min_usd = models.DecimalField(**USD)
+    median_usd = models.DecimalField(**USD)
+    max_usd = models.DecimalField(**USD)
+    prices = models.PositiveIntegerField()  # How many different prices of different offers.
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["accelerator", "width", "provider", "region", "market", "at"],
+                name="a_bucket_is_one_point_of_one_line",
+            ),
+            models.CheckConstraint(
+                condition=Q(min_usd__lte=F("median_usd")) & Q(median_usd__lte=F("max_usd")),
+                name="a_median_lies_between_min_and_max",
+            ),
+        ]
+        indexes = [models.Index(fields=["width", "at"], name="bucket_by_time")]
+
+
+class Quarantined(models.Model):
+    """A line whose price cannot be right: kept out of the book, with the reason, until it is or a day has passed."""
+
+    provider = models.CharField(max_length=32)
+    region = models.CharField(max_length=64)
+    zone = models.CharField(max_length=64, blank=True)
+    machine_type = models.CharField(max_length=96)
+    market = models.CharField(max_length=16)
+    term = models.CharField(max_length=8, blank=True)
+    usd_per_hour = models.DecimalField(max_digits=24, decimal_places=6)
+    why = models.CharField(max_length=200)
+    since = models.DateTimeField()
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["provider", "region", "zone", "machine_type", "market", "term"],
+                name="a_line_is_in_quarantine_once",
+            ),
+        ]
+
+
+class Broker(models.Model):
+    """One row: who this broker is among those that share an account at a cloud."""
+
+    mark = models.CharField(max_length=8)
 
 
 class Account(models.Model):

@@ -9,17 +9,15 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from offers import marketplace, poll, queries
 from offers.matching import estimate, solve
 from offers.matching.need import Need
 from offers.models import Host, Offer, Quote, QuoteLine
-from providers import catalog, registry
+from providers import catalog
 
 logger = logging.getLogger(__name__)
 QUOTE_TTL = timedelta(minutes=10)
@@ -54,27 +52,18 @@ class EnrolRefused(Exception):
         self.code = code
 
 
-def refresh_market(*, now: datetime) -> int:
-    """Poll every price list in the settings and the catalogs' directory; return the offers seen."""
-    seen = sum(poll.poll(registry.price_list(name)) for name in settings.PRICE_LISTS)
-    if settings.CATALOG_DIR:
-        for path in sorted(Path(settings.CATALOG_DIR).glob("*/vms.csv")):
-            seen += poll.poll(catalog.Catalog(path=path, now=now))
-    return seen
-
-
 def refresh_hosts(*, now: datetime) -> None:
     """Bring the offers of suppliers' hosts up to date."""
-    for host in Host.objects.exclude(key_sha256=""):
-        marketplace.refresh(host, now)
+    marketplace.refresh_all(marketplace.supplied().exclude(key_sha256=""), now)
 
 
-def import_catalog(*, provider: str, lines: Iterable[str], now: datetime) -> tuple[catalog.Report, int]:
-    """Load a price list in the SkyPilot schema; return what became of its rows, and the offers. Raises Rejected."""
+def import_catalog(*, provider: str, lines: Iterable[str], now: datetime) -> tuple[catalog.Report, poll.Page]:
+    """Replace a provider's page by a price list in the SkyPilot schema; return what became of it. Raises Rejected."""
     report = catalog.Report()
-    offers = poll.record(list(catalog.read(lines, provider=provider, now=now, report=report)))
+    listings = catalog.read(lines, provider=provider, now=now, report=report)
+    page = poll.record(listings, provider=provider, now=now, complete=True)
     logger.info("offers.catalog-imported provider=%s rows=%d loaded=%d", provider, report.rows, report.loaded)
-    return report, offers
+    return report, page
 
 
 @transaction.atomic
@@ -87,7 +76,7 @@ def quote(
     measured: samples/s of one accelerator, by name, from earlier runs. Raises NeedUnmet, BudgetBelowCheapest.
     """
     speed = estimate.speed_for(need, measured=measured)
-    answer = solve.solve(need, queries.open_offers(now=now), speed=speed)
+    answer = solve.solve(need, queries.open_offers(now=now, owner_id=owner_id), speed=speed)
     if not answer.plans:
         if answer.too_dear and answer.cheapest_usd is not None:
             raise BudgetBelowCheapest(answer.cheapest_usd)
@@ -135,7 +124,7 @@ def _why(plan: solve.Plan, speed: estimate.Speed) -> str:
 
 
 def replacement(
-    *, need: Need, busy_sites: set[tuple[str, str]], avoid: set[int], now: datetime
+    *, owner_id: int, need: Need, busy_sites: set[tuple[str, str]], avoid: set[int], now: datetime
 ) -> solve.SitePlan | None:
     """
     Return machines for one site in place of one that was lost, or None when nothing suitable is open.
@@ -152,7 +141,8 @@ def replacement(
         countries=need.countries,
         markets=need.markets,
     )
-    open_now = [offer for offer in queries.open_offers(now=now, leasable_only=True) if offer.id not in avoid]
+    can_rent = queries.open_offers(now=now, owner_id=owner_id, leasable_only=True)
+    open_now = [offer for offer in can_rent if offer.id not in avoid]
     elsewhere = [offer for offer in open_now if (offer.provider, offer.region) not in busy_sites]
     for offers in (elsewhere, open_now):
         plans = solve.solve(one, offers, speed=estimate.UNKNOWN).plans

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 
-from offers import marketplace
+from offers import accounts, marketplace, search
 from offers.matching.solve import OpenOffer
-from offers.models import Host, Offer, Rental
+from offers.models import Host, Quarantined, Rental, Source
 from providers import registry
-from providers.base import Machine, Provider
+from providers.base import Provider
 
-LEASABLE_FOR = timedelta(minutes=15)  # An offer that was not seen for longer is not quoted.
 MICRO = Decimal("0.000001")
 
 
-def provider(name: str) -> Provider:
-    """Return the connected provider of an offer. Raises KeyError for a price list at which nothing can be rented."""
+def provider(name: str, owner_id: int | None = None) -> Provider:
+    """
+    Return the provider of an offer, connected with the owner's account or else the broker's (offers.accounts).
+
+    Raises Rejected where nothing can be rented: there is no account, or it cannot be opened.
+    """
     if name == marketplace.NAME:
         return marketplace.Marketplace()
-    return registry.connect(name, **settings.PROVIDERS[name])
-
-
-def find_machine(name: str, key: str) -> Machine | None:
-    """Return the machine that bears the key, or None when the provider lists none. Raises ProviderError."""
-    return next((machine for machine in provider(name).machines() if machine.key == key), None)
+    return accounts.open_account(name, owner_id)
 
 
 def sell_price(usd_per_hour: Decimal) -> Decimal:
@@ -36,12 +35,30 @@ def sell_price(usd_per_hour: Decimal) -> Decimal:
     return (usd_per_hour * (1 + Decimal(settings.MARGIN))).quantize(MICRO)
 
 
-def open_offers(*, now: datetime, leasable_only: bool = False) -> list[OpenOffer]:
-    """Return every offer, at the customer's price, for the matching engine; one not seen lately counts as gone."""
-    book = Offer.objects.filter(leasable=True) if leasable_only else Offer.objects.all()
+def open_offers(
+    *,
+    now: datetime,
+    owner_id: int | None = None,
+    leasable_only: bool = False,
+    wishes: Mapping[str, str] | None = None,
+    limit: int | None = None,
+) -> list[OpenOffer]:
+    """
+    Return the offers that may be quoted, at the customer's price: none that is stale, gone or in quarantine.
+
+    owner_id: leasable is what this team can rent, with its own account or the broker's; None: what anybody can.
+    wishes: filters as in offers.search; limit: only so many, the cheapest per GPU-hour. Raises SearchInvalid.
+    """
+    book = search.matching({**(wishes or {}), "fresh": "true"}, now=now)
+    rents_at = None if owner_id is None else {*accounts.usable_by(owner_id), marketplace.NAME}
+    if leasable_only:
+        book = book.filter(leasable=True)
+        book = book if rents_at is None else book.filter(provider__in=rents_at)
+    if limit is not None:
+        book = search.ordered(book, "usd_per_gpu_hour")[:limit]
     rows = book.values_list(
         "id", "provider", "region", "country", "market", "accelerator", "accelerators", "memory_gib", "usd_per_hour",
-        "leasable", "available", "seen_at",
+        "leasable", "available",
     )  # fmt: skip
     return [
         OpenOffer(
@@ -54,39 +71,39 @@ def open_offers(*, now: datetime, leasable_only: bool = False) -> list[OpenOffer
             accelerators=row[6],
             memory_gib=row[7],
             usd_per_hour=sell_price(row[8]),
-            leasable=row[9] and row[11] > now - LEASABLE_FOR,
+            leasable=row[9] and (rents_at is None or row[1] in rents_at),
             available=row[10],
         )
-        for row in rows.iterator(chunk_size=5000)
+        for row in (rows.iterator(chunk_size=5000) if limit is None else rows)
     ]
 
 
-def offers_like(wishes: dict[str, str], *, sort: str) -> QuerySet[Offer]:
-    """
-    Return the book filtered by name = value and sorted by a column with `id` as the tie-breaker.
+def sources(*, now: datetime) -> list[dict[str, Any]]:
+    """Return every source with its state: the fields of Source, `stale`, and how many of its lines are quarantined."""
+    kept_out = dict(Quarantined.objects.order_by().values_list("provider").annotate(count=Count("id")))
+    return [
+        {
+            **row,
+            "stale": row["fresh_until"] is None or row["fresh_until"] <= now,
+            "quarantined": kept_out.get(row["provider"], 0),
+        }
+        for row in Source.objects.order_by("provider").values()
+    ]
 
-    Raises ValueError for a number that is none.
-    """
-    book = Offer.objects.all()
-    for name, value in wishes.items():
-        if name in ("provider", "region", "market", "accelerator", "country"):
-            book = book.filter(**{f"{name}__iexact": value})
-        elif name == "min_count":
-            book = book.filter(accelerators__gte=int(value))
-        elif name == "max_usd_per_gpu_hour":
-            book = book.filter(usd_per_gpu_hour__lte=Decimal(value))
-        elif name == "leasable":
-            book = book.filter(leasable=value.lower() in ("1", "true", "yes"))
-    return book.order_by(sort, "-id" if sort.startswith("-") else "id")
+
+def history_keepers() -> list[str]:
+    """Return the providers with an account that publish what their prices were."""
+    known = sorted(accounts.connected() & set(registry.PROVIDERS))
+    return [name for name in known if registry.keeps_price_history(name)]
 
 
 def rental_of(key: str) -> Rental | None:
-    """Return the supplier's side of a lease key, or None when it is at a cloud."""
+    """Return the host's side of a lease key: a supplier's, or our own record of a cloud's; None when there is none."""
     return Rental.objects.filter(key=key).select_related("host").first()
 
 
 def host_names(keys: Iterable[str]) -> dict[str, str]:
-    """Return {lease key: host name} for those keys that are at suppliers' hosts."""
+    """Return {lease key: host name}; a machine at a cloud is named by its key."""
     return dict(Rental.objects.filter(key__in=list(keys)).values_list("key", "host__name"))
 
 

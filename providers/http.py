@@ -86,7 +86,7 @@ class Client:
 
     provider: str
     base_url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     authorize: Callable[[], Mapping[str, str]] | None = None
     identity: str = ""  # Tells accounts apart for the rate limit; never a secret.
     every_s: float = 0.0

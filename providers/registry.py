@@ -10,7 +10,6 @@ from providers.base import PriceList, Provider
 PROVIDERS = {
     "aws": "providers.aws.Aws",
     "azure": "providers.azure.Azure",
-    "fake": "providers.fake.Fake",
     "gcp": "providers.gcp.Gcp",
     "lambda": "providers.lambdalabs.Lambda",
     "nebius": "providers.nebius.Nebius",

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from providers import registry
+
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
 
@@ -40,6 +42,8 @@ def _quiet_world(settings, tmp_path, monkeypatch):
     settings.PRICE_LISTS = []
     settings.CATALOG_DIR = ""
     settings.OBJECTS_URL = str(tmp_path / "objects")
+    monkeypatch.setattr("offers.accounts.mark", lambda: "")  # A fake cloud is looked into by bare keys.
+    monkeypatch.setitem(registry.PROVIDERS, "fake", "providers.fake.Fake")
     monkeypatch.setattr("workloads.bell.ring", lambda kind, pk: None)
     # A test's own transaction never commits: what waits for the commit happens at once.
     monkeypatch.setattr("django.db.transaction.on_commit", lambda act, using=None, robust=False: act())

@@ -38,6 +38,20 @@ class ApiKeyAuthentication(authentication.BaseAuthentication):
         return "Bearer"
 
 
+def reader_of(request: HttpRequest) -> User:
+    """Return who asks, outside DRF's views. Raises Refused."""
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Refused(401, "no_key", "no API key was sent", "send `Authorization: Bearer yk_...`")
+    try:
+        found = check_key(key=key.strip(), now=timezone.now())
+    except KeyRefused as error:
+        raise Refused(401, "bad_key", str(error), "`yard login` stores a key") from None
+    if "read" not in found.scopes:
+        raise Refused(403, "scope_missing", "this key lacks the scope 'read'", "use a key with this scope")
+    return found.user
+
+
 class ApiKeyScheme(OpenApiAuthenticationExtension):
     """How the schema describes API keys."""
 

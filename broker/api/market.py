@@ -1,4 +1,4 @@
-"""Offers, price lists and quotes."""
+"""Price lists brought by hand, and quotes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ import csv
 from typing import Any
 
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import parsers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from broker.api import paging, shapes
+from broker.api import shapes
 from broker.api.errors import Refused
-from offers import operations, queries
+from offers import operations
 from offers.matching import need as needs
-from offers.models import Offer, Quote
+from offers.models import Quote
 from providers.base import Rejected
 from workloads.queries import measured_speed
-
-FILTERS = ("accelerator", "provider", "region", "country", "market", "min_count", "max_usd_per_gpu_hour", "leasable")
-SORTS = ("usd_per_gpu_hour", "usd_per_hour", "accelerators", "id")
-QUERY = [OpenApiParameter(name, str) for name in (*FILTERS, "sort", "limit", "cursor")]
 
 
 class RawParser(parsers.BaseParser):
@@ -33,34 +29,6 @@ class RawParser(parsers.BaseParser):
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         """Return the bytes."""
         return stream.read()
-
-
-class Offers(APIView):
-    """The offer book."""
-
-    scopes = {"GET": "read"}
-
-    @extend_schema(operation_id="list_offers", parameters=QUERY, responses=shapes.OfferShape(many=True))
-    def get(self, request: Request) -> Response:
-        """List offers, filtered and sorted."""
-        unknown = set(request.query_params) - {*FILTERS, "sort", "limit", "cursor"}
-        if unknown:
-            raise Refused(422, "invalid", f"{sorted(unknown)[0]}: no such filter", f"filters: {', '.join(FILTERS)}")
-        sort = request.query_params.get("sort", SORTS[0])
-        if sort.lstrip("-") not in SORTS:
-            raise Refused(422, "invalid", f"sort: {sort!r} cannot be sorted by", f"one of {', '.join(SORTS)}, or -name")
-        wishes = {name: request.query_params[name] for name in FILTERS if name in request.query_params}
-        try:
-            rows = queries.offers_like(wishes, sort=sort)
-        except (ValueError, ArithmeticError):
-            raise Refused(
-                422, "invalid", "min_count and max_usd_per_gpu_hour are numbers", "correct the query"
-            ) from None
-        return Response(paging.keyset(request, rows, sort=sort, show=_shown))
-
-
-def _shown(offer: Offer) -> Any:
-    return shapes.OfferShape(offer).data
 
 
 class Catalogs(APIView):
@@ -74,7 +42,7 @@ class Catalogs(APIView):
         """Load one provider's list in the SkyPilot catalog schema."""
         text = request.data.decode("utf-8", errors="replace") if isinstance(request.data, bytes) else ""
         try:
-            report, offers = operations.import_catalog(
+            report, page = operations.import_catalog(
                 provider=provider, lines=text.splitlines(keepends=True), now=timezone.now()
             )
         except (Rejected, csv.Error) as error:
@@ -87,7 +55,12 @@ class Catalogs(APIView):
                 "not_gpu": report.not_gpu,
                 "skipped": dict(report.skipped),
                 "examples": report.examples,
-                "offers": offers,
+                "offers": page.lines,
+                "changed": page.changed,
+                "gone": page.gone,
+                "quarantined": page.quarantined,
+                "refused": dict(page.skipped),
+                "unknown_accelerators": dict(page.unknown),
             }
         )
 

@@ -45,6 +45,17 @@ def keyset(request: Request, rows: QuerySet[Any], *, sort: str, show: Callable[[
     }
 
 
+def place_of(request: Request) -> tuple[Any, int] | None:
+    """Return (value, id) of `?cursor=`, or None at the first page. Raises Refused."""
+    cursor = request.query_params.get("cursor")
+    return _decode(cursor) if cursor else None
+
+
+def cursor_of(value: Any, pk: int) -> str:
+    """Return the cursor of the page that begins after (value, id)."""
+    return _encode(value, pk)
+
+
 def _encode(value: Any, pk: int) -> str:
     shown = str(value) if isinstance(value, Decimal) else value
     return base64.urlsafe_b64encode(json.dumps([shown, pk]).encode()).decode()

@@ -12,29 +12,6 @@ def usd(**options: Any) -> s.DecimalField:
     return s.DecimalField(max_digits=18, decimal_places=6, **options)
 
 
-class OfferShape(s.Serializer[Any]):
-    """One kind of machine at one place, as last seen."""
-
-    id = s.IntegerField()
-    provider = s.CharField()
-    region = s.CharField()
-    zone = s.CharField()
-    country = s.CharField()
-    instance_type = s.CharField(source="machine_type")
-    market = s.ChoiceField(choices=["on_demand", "spot", "reserved"])
-    accelerator = s.CharField()
-    vendor = s.CharField()
-    accelerators = s.IntegerField()
-    memory_gib = s.FloatField(allow_null=True)
-    vcpus = s.FloatField(allow_null=True)
-    ram_gib = s.FloatField(allow_null=True)
-    usd_per_hour = usd()
-    usd_per_gpu_hour = usd()
-    leasable = s.BooleanField()
-    available = s.IntegerField(allow_null=True)
-    seen_at = s.DateTimeField()
-
-
 class NeedShape(s.Serializer[Any]):
     """What a workload asks for; every field may be left out."""
 

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -162,6 +163,7 @@ async def wait(request: HttpRequest, version: int) -> HttpResponse:
             status = "closed" if closed else "open"
             newest = training.version if training else None
             return JsonResponse({"status": status, "version": newest, "state": _state(training)})
+        await sync_to_async(close_old_connections)()  # Others need it more while we wait.
         await asyncio.sleep(LOOK_EVERY_S)
 
 

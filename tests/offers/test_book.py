@@ -1,53 +1,18 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from offers import gpus, marketplace, operations, poll
+from offers import clock as market_clock
+from offers import marketplace, operations
 from offers.matching.need import Need
-from offers.models import Host, Listening, Offer, PriceSample
-from providers.base import LaunchOrder, Market, NoCapacity, Rejected, Unreachable
+from offers.models import Host, Listening, Offer
+from providers.base import LaunchOrder, Market, NoCapacity, Rejected
 from tests.conftest import CPU
-from tests.providers.test_fake import LISTING
 
 pytestmark = pytest.mark.django_db
-
-
-class TestPoll:
-    def test_a_price_is_remembered_only_when_it_changed(self):
-        poll.record([LISTING])
-        poll.record([LISTING])
-        poll.record([replace(LISTING, usd_per_hour=Decimal(15))])
-
-        assert Offer.objects.get().usd_per_gpu_hour == Decimal("1.875")
-        assert list(PriceSample.objects.order_by("id").values_list("usd_per_hour", flat=True)) == [16, 15]
-
-    def test_a_name_that_the_table_does_not_know_is_kept(self):
-        poll.record([replace(LISTING, accelerator_label="Z9000")])
-
-        assert Offer.objects.get().accelerator == "Z9000"
-
-    def test_a_list_that_does_not_answer_keeps_its_last_page(self):
-        class Away:
-            name = "fake"
-
-            def listings(self):
-                raise Unreachable("away")
-
-        poll.record([LISTING])
-
-        assert poll.poll(Away()) == 0
-        assert Offer.objects.count() == 1
-
-    def test_a_line_that_cannot_be_stored_does_not_hide_the_others(self):
-        assert poll.record([replace(LISTING, region="x" * 99), LISTING]) == 1
-
-
-def test_an_alias_means_one_chip():
-    assert len(gpus.BY_LABEL) == sum(1 + len(chip.aliases) for chip in gpus.ACCELERATORS)
 
 
 class TestMarketplace:
@@ -175,6 +140,6 @@ def test_price_lists_in_the_catalogs_directory_are_polled(settings, tmp_path, cl
         (tmp_path / provider).mkdir()
         (tmp_path / provider / "vms.csv").write_text(text)
 
-    assert operations.refresh_market(now=clock.now) == 1
+    assert market_clock.read_all_due(now=clock.now) == 1
 
     assert Offer.objects.get().provider == "aws"

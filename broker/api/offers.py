@@ -1,0 +1,149 @@
+"""The offer book: search, groups, price history, the sources behind it, and a stream of what changes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.http import HttpResponse
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from broker.api import offer_shapes, paging
+from broker.api.errors import Refused
+from offers import history, pages, queries, search, tasks
+from offers.models import Quarantined
+
+CONTROLS = ("sort", "limit", "cursor", "group_by")
+QUERY = [
+    *(OpenApiParameter(one.name, str, description=one.help) for one in search.FILTERS.values()),
+    OpenApiParameter("sort", str, description=f"One of {', '.join(search.SORTS)}; -name is downwards."),
+    OpenApiParameter("limit", int),
+    OpenApiParameter("cursor", str, description="`next` of the page before."),
+    OpenApiParameter("group_by", str, description=f"Of {', '.join(search.GROUPS)}, with commas between them."),
+]
+DAYS_MAX = 3650
+
+
+def wishes_of(request: Request, controls: tuple[str, ...] = CONTROLS) -> dict[str, str]:
+    """Return the filters of a query; one that is given several times means any of its values."""
+    params = request.query_params
+    return {name: ",".join(params.getlist(name)) for name in params if name not in controls}
+
+
+def refused(wrong: search.SearchInvalid) -> Refused:
+    """Return the error of a search that means nothing."""
+    return Refused(422, "invalid", str(wrong), wrong.hint)
+
+
+class Offers(APIView):
+    """The offer book."""
+
+    scopes = {"GET": "read"}
+
+    @extend_schema(operation_id="list_offers", parameters=QUERY, responses=offer_shapes.OfferShape(many=True))
+    def get(self, request: Request) -> HttpResponse:
+        """List offers, filtered and sorted; with `group_by`, their groups. An answer may be a second old."""
+        now = timezone.now()
+        try:
+            book = search.matching(wishes_of(request), now=now)
+            if by := request.query_params.get("group_by"):
+                return Response({"results": [_group(row) for row in search.grouped(book, by)], "next": None})
+            sort = request.query_params.get("sort", search.SORTS[0])
+            after, limit = paging.place_of(request), paging.limit_of(request)
+            text, beyond = pages.page(book, sort=sort, after=after, limit=limit, now=now)
+        except search.SearchInvalid as wrong:
+            raise refused(wrong) from None
+        cursor = f'"{paging.cursor_of(*beyond)}"' if beyond else "null"
+        return HttpResponse(f'{{"results":{text},"next":{cursor}}}', content_type="application/json")
+
+
+def _group(row: dict[str, Any]) -> dict[str, Any]:
+    money = ("min_usd_per_gpu_hour", "median_usd_per_gpu_hour", "max_usd_per_gpu_hour")
+    return {**row, **{name: f"{row[name]:.6f}" for name in money}}
+
+
+class History(APIView):
+    """What prices were."""
+
+    scopes = {"GET": "read", "POST": "operate"}
+
+    @extend_schema(
+        operation_id="price_history",
+        parameters=[
+            OpenApiParameter("gpu", str, required=True, description="By name or family: H100 is every variant."),
+            OpenApiParameter("days", float, description="So many days back; 30 if left out."),
+            *(OpenApiParameter(name, str) for name in ("provider", "region", "market")),
+            OpenApiParameter("by", str, description="A line for each provider, region or market."),
+            OpenApiParameter("width", str, description="hour or day; by default what suits the time."),
+        ],
+        responses=offer_shapes.ChartLineShape(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        """Return min, median and max per GPU-hour in buckets, ready for a chart."""
+        params = request.query_params
+        unknown = set(params) - {"gpu", "days", "provider", "region", "market", "by", "width"}
+        if unknown or not params.get("gpu"):
+            raise Refused(422, "invalid", f"{min(unknown, default='gpu')}: not understood or missing", "see /v1/schema")
+        until = timezone.now()
+        names = ("gpu", "provider", "region", "market", "by", "width")
+        try:
+            wish = history.Chart(
+                since=until - timedelta(days=_days(request)),
+                until=until,
+                **{name: params.get(name, "") for name in names},
+            )
+            lines = history.chart(wish)
+        except history.HistoryInvalid as wrong:
+            raise Refused(422, "invalid", str(wrong), "see /v1/schema") from None
+        return Response({"results": offer_shapes.ChartLineShape(lines, many=True).data})
+
+    @extend_schema(operation_id="import_price_history", request=dict, responses={202: dict})
+    def post(self, request: Request) -> Response:
+        """Fetch the prices that a provider publishes of the last `days`; the work goes on after the answer."""
+        body = request.data if isinstance(request.data, dict) else {}
+        provider, days = body.get("provider"), body.get("days", 90)
+        if provider not in queries.history_keepers():
+            known = ", ".join(queries.history_keepers()) or "none is connected"
+            raise Refused(422, "invalid", f"provider: {provider!r} publishes no history here", f"one of: {known}")
+        if not isinstance(days, int) or isinstance(days, bool) or not 1 <= days <= DAYS_MAX:
+            raise Refused(422, "invalid", f"days: {days!r} is not a number of days", "1 to 3650")
+        tasks.import_published.delay(provider, days)
+        return Response({"provider": provider, "days": days, "started": True}, status=202)
+
+
+def _days(request: Request) -> float:
+    try:
+        days = float(request.query_params.get("days", 30))
+    except ValueError:
+        days = 0
+    if not 0 < days <= DAYS_MAX:
+        raise Refused(422, "invalid", "days: a number of days is needed", "such as days=30")
+    return days
+
+
+class Sources(APIView):
+    """Where the offers come from."""
+
+    scopes = {"GET": "read"}
+
+    @extend_schema(operation_id="list_sources", responses=offer_shapes.SourceShape(many=True))
+    def get(self, request: Request) -> Response:
+        """Show every provider, feed and catalog: when it was read, what failed, what it could not say."""
+        rows = queries.sources(now=timezone.now())
+        return Response({"results": offer_shapes.SourceShape(rows, many=True).data})
+
+
+class Quarantine(APIView):
+    """Lines whose price cannot be right."""
+
+    scopes = {"GET": "read"}
+
+    @extend_schema(operation_id="list_quarantined", responses=offer_shapes.QuarantinedShape(many=True))
+    def get(self, request: Request) -> Response:
+        """List the lines that are kept out of the book, each with its reason."""
+        rows = Quarantined.objects.all()
+        return Response(paging.grown(request, rows, lambda row: offer_shapes.QuarantinedShape(row).data))

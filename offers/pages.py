@@ -1,0 +1,76 @@
+"""Pages of the book as JSON, made by Postgres: what is shown often is not turned into objects and back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import F, Q, QuerySet
+
+from offers import search
+from offers.models import Offer
+
+# Money as text with six places; times in RFC 3339; `stale` and `seen_at` are those of the page that it is on.
+OBJECT = """json_build_object(
+    'id', t.id, 'provider', t.provider, 'region', t.region, 'zone', t.zone, 'country', t.country,
+    'latitude', t.latitude, 'longitude', t.longitude, 'instance_type', t.machine_type, 'market', t.market,
+    'term', t.term, 'accelerator', t.accelerator, 'vendor', t.vendor, 'accelerators', t.accelerators,
+    'memory_gib', t.memory_gib, 'vcpus', t.vcpus, 'ram_gib', t.ram_gib, 'disk_gib', t.disk_gib,
+    'usd_per_hour', t.usd_per_hour::text, 'usd_per_gpu_hour', t.usd_per_gpu_hour::text, 'leasable', t.leasable,
+    'available', t.available, 'stock', (ARRAY['none', 'low', 'medium', 'high'])[t.stock + 1],
+    'interruptions_per_hour', t.interruptions_per_hour, 'placement_score', t.placement_score,
+    'reliability', t.reliability, 'egress_usd_per_gib', t.egress_usd_per_gib::text,
+    'internet_mbit_per_s', t.internet_mbit_per_s, 'interconnect', t.interconnect, 'boot_s', t.boot_s,
+    'gco2_per_kwh', t.gco2_per_kwh, 'carbon_source', t.carbon_source, 'ends_at', t.ends_at,
+    'changed_at', t.changed_at, 'gone_at', t.gone_at,
+    'seen_at', (SELECT s.seen_at FROM offers_source s WHERE s.provider = t.provider),
+    'stale', NOT EXISTS (SELECT FROM offers_source s WHERE s.provider = t.provider AND s.fresh_until > %s)
+)::text"""
+
+
+def page(
+    book: QuerySet[Offer], *, sort: str, after: tuple[Any, int] | None, limit: int, now: datetime
+) -> tuple[str, tuple[Any, int] | None]:
+    """
+    Return one page as the text of a JSON array, and where the next begins (None: nowhere).
+
+    after: (value of the sorted column, id) of the last offer of the page before. Raises SearchInvalid.
+    """
+    column = sort.lstrip("-")
+    rows = search.ordered(book, sort)
+    if after is not None:
+        rows = rows.filter(_beyond(column, after, down=sort.startswith("-")))
+    found = _texts(rows[: limit + 1], now, column)
+    shown = [text for text, _, _ in found[:limit]]
+    last = found[limit - 1] if len(found) > limit else None
+    return f"[{','.join(shown)}]", (last[1], last[2]) if last else None
+
+
+def objects(rows: QuerySet[Offer], *, now: datetime) -> list[tuple[str, int, int, bool]]:
+    """Return (JSON text of the offer, its version, its id, whether it is gone) for each, in the order of the rows."""
+    sql, params = rows.query.sql_with_params()
+    return _fetch(f"SELECT {OBJECT}, t.version, t.id, t.gone_at IS NOT NULL FROM ({sql}) t", [now, *params])
+
+
+def _beyond(column: str, after: tuple[Any, int], *, down: bool) -> Q:
+    value, pk = after
+    later = Q(pk__lt=pk) if down else Q(pk__gt=pk)
+    if column == "id":
+        return later
+    if value is None:  # We are among those that nobody knows, which come last.
+        return Q(**{f"{column}__isnull": True}) & later
+    beyond = Q(**{f"{column}__{'lt' if down else 'gt'}": value}) | (Q(**{column: value}) & later)
+    return beyond if column in search.NEVER_NULL else beyond | Q(**{f"{column}__isnull": True})
+
+
+def _texts(rows: QuerySet[Offer], now: datetime, column: str) -> list[tuple[str, Any, int]]:
+    # A value that the cursor brings back must compare as it did here: numbers as text lose nothing.
+    sql, params = rows.annotate(sorted_by=F(column)).query.sql_with_params()
+    return _fetch(f"SELECT {OBJECT}, t.sorted_by::text, t.id FROM ({sql}) t", [now, *params])
+
+
+def _fetch(sql: str, params: list[Any]) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return list(cursor.fetchall())

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.test import AsyncClient
+
+from broker.api import stream
+from offers import changes, history, poll
+from providers.base import Market
+from tests.conftest import NOON
+from tests.providers.test_fake import LISTING
+
+pytestmark = pytest.mark.django_db
+SPOT = replace(LISTING, market=Market.SPOT, usd_per_hour=Decimal(8))
+
+
+@pytest.fixture(autouse=True)
+def _book(db):
+    poll.record([LISTING, SPOT], provider="fake", now=NOON, complete=True)
+
+
+class TestOffers:
+    def test_are_listed_cheapest_first_with_money_as_text(self, ada):
+        rows = ada.ok("GET", "/v1/offers?gpu=H100&limit=1")
+
+        (row,) = rows["results"]
+        assert (row["usd_per_hour"], row["usd_per_gpu_hour"], row["market"]) == ("8.000000", "1.000000", "spot")
+        assert row["seen_at"].startswith("2026-11-22T12:00:00")
+        assert row["stale"] is False
+        (dearer,) = ada.ok("GET", f"/v1/offers?gpu=H100&limit=1&cursor={rows['next']}")["results"]
+        assert dearer["market"] == "on_demand"
+
+    def test_a_filter_may_be_given_twice(self, ada):
+        assert len(ada.ok("GET", "/v1/offers?market=spot&market=on_demand")["results"]) == 2
+
+    def test_are_grouped(self, ada):
+        (row,) = ada.ok("GET", "/v1/offers?group_by=gpu")["results"]
+
+        assert row == {"gpu": "H100-SXM", "offers": 2, "providers": 1, "available": None,
+                       "min_usd_per_gpu_hour": "1.000000", "median_usd_per_gpu_hour": "1.000000",
+                       "max_usd_per_gpu_hour": "2.000000"}  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "query", ["colour=red", "min_count=many", "sort=colour", "group_by=x", "cursor=x", "limit=x"]
+    )
+    def test_a_query_that_means_nothing_is_refused(self, ada, query):
+        assert ada.refused("GET", f"/v1/offers?{query}") == (422, "invalid")
+
+    def test_nobody_sees_them_without_a_key(self, client):
+        for path in ("/v1/offers", "/v1/offers/history?gpu=H100", "/v1/offers/sources", "/v1/offers/stream"):
+            assert client.get(path).status_code == 401, path
+
+    def test_sources_say_what_failed(self, ada):
+        (row,) = ada.ok("GET", "/v1/offers/sources")["results"]
+
+        assert (row["provider"], row["lines"], row["failures"], row["stale"]) == ("fake", 2, 0, False)
+
+    def test_quarantined_lines_say_why(self, ada):
+        poll.record([replace(LISTING, usd_per_hour=Decimal(0))], provider="fake", now=NOON)
+
+        (row,) = ada.ok("GET", "/v1/offers/quarantine")["results"]
+
+        assert (row["why"], row["instance_type"]) == ("the price is not positive", "h100x8")
+
+
+class TestHistory:
+    def test_is_ready_for_a_chart(self, ada):
+        history.draw_all(since=NOON, until=NOON)
+
+        (line,) = ada.ok("GET", "/v1/offers/history?gpu=h100&days=30&market=spot")["results"]
+
+        assert line["points"][0]["median"] == "1.000000"
+        assert line["width"] == "day"
+
+    @pytest.mark.parametrize(
+        "query", ["", "gpu=H100&days=0", "gpu=H100&days=x", "gpu=H100&by=x", "gpu=H100&colour=red"]
+    )
+    def test_a_question_that_means_nothing_is_refused(self, ada, query):
+        assert ada.refused("GET", f"/v1/offers/history?{query}") == (422, "invalid")
+
+    def test_only_an_operator_fetches_the_past_and_only_where_there_is_one(self, ada, make_caller):
+        reader = make_caller("bob", scopes=("read",))
+
+        assert reader.refused("POST", "/v1/offers/history", {"provider": "aws"}) == (403, "scope_missing")
+        assert ada.refused("POST", "/v1/offers/history", {"provider": "nobody"}) == (422, "invalid")
+
+
+class TestStream:
+    """Between tests' own transactions nothing commits, so these let theirs."""
+
+    pytestmark = pytest.mark.django_db(transaction=True)
+
+    @pytest.fixture(autouse=True)
+    def _fast(self, monkeypatch):
+        monkeypatch.setattr(stream, "LOOK_EVERY_S", 0.02)
+
+    def listen(self, key, *, act, until, query="", last=""):
+        """Open the stream, do something, and return the events that came until `until` of them were there."""
+
+        async def run():
+            headers = {"authorization": f"Bearer {key}"} | ({"last-event-id": last} if last else {})
+            answer = await AsyncClient().get(f"/v1/offers/stream{query}", headers=headers)
+            assert answer.status_code == 200, answer.content
+            events, acted = [], False
+            async with asyncio.timeout(20):
+                async for part in answer.streaming_content:
+                    if not acted:
+                        acted = True
+                        await sync_to_async(act)()
+                    fields = dict(line.split(": ", 1) for line in part.decode().splitlines() if line and line[0] != ":")
+                    if "data" in fields:
+                        events.append((fields["event"], json.loads(fields["data"]), fields["id"]))
+                    if len(events) >= until:
+                        break
+            return events
+
+        return async_to_sync(run)()
+
+    def test_tells_what_changes_and_what_goes(self, ada):
+        def act():
+            poll.record([replace(SPOT, usd_per_hour=Decimal(7))], provider="fake", now=NOON, complete=True)
+
+        events = self.listen(ada.key, act=act, until=2)
+
+        assert sorted((kind, offer["market"], offer["usd_per_hour"]) for kind, offer, _ in events) == [
+            ("gone", "on_demand", "16.000000"),
+            ("offer", "spot", "7.000000"),
+        ]
+
+    def test_who_comes_back_misses_nothing_and_gets_nothing_twice(self, ada):
+        def change(usd):
+            poll.record([replace(SPOT, usd_per_hour=Decimal(usd))], provider="fake", now=NOON + timedelta(seconds=usd))
+
+        (first,) = self.listen(ada.key, act=lambda: change(7), until=1)
+        change(6)
+        change(5)
+
+        events = self.listen(ada.key, act=lambda: change(4), until=2, last=first[2])
+
+        assert [offer["usd_per_hour"] for _, offer, _ in events] == ["5.000000", "4.000000"]
+
+    def test_a_filter_holds_for_the_stream_too(self, ada):
+        def act():
+            poll.record([replace(SPOT, usd_per_hour=Decimal(7)), replace(LISTING, usd_per_hour=Decimal(15))],
+                        provider="fake", now=NOON)  # fmt: skip
+
+        (event,) = self.listen(ada.key, act=act, until=1, query="?market=on_demand")
+
+        assert event[1]["usd_per_hour"] == "15.000000"
+
+    def test_a_change_that_is_not_committed_yet_is_not_passed_by(self):
+        """A reader must stop below a transaction that began first and ends last."""
+        import threading
+
+        from django.db import connections, transaction
+
+        start = changes.horizon()
+        written, go_on = threading.Event(), threading.Event()
+
+        def slow():
+            try:
+                with transaction.atomic():
+                    poll.record([replace(SPOT, usd_per_hour=Decimal(3))], provider="fake", now=NOON)
+                    written.set()
+                    assert go_on.wait(20)
+            finally:
+                connections.close_all()
+
+        thread = threading.Thread(target=slow)
+        thread.start()
+        assert written.wait(20)
+        quick = replace(LISTING, provider="quick")
+        poll.record([quick], provider="quick", now=NOON)
+        seen, place = changes.since(start, {}, now=NOON)
+        go_on.set()
+        thread.join()
+        later, _ = changes.since(place, {}, now=NOON)
+
+        told = [json.loads(change.text)["provider"] for change in (*seen, *later)]
+        assert sorted(told) == ["fake", "quick"]
+
+    def test_a_place_that_is_none_is_refused(self, ada):
+        assert ada.call("GET", "/v1/offers/stream", last_event_id="x").status_code == 422
+        assert ada.call("GET", "/v1/offers/stream?colour=red").status_code == 422
