@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -13,10 +13,12 @@ from offers import operations as market
 from offers.models import Host
 from offers.queries import rental_of
 from workloads import bell
-from workloads.models import Lease, LogLine, Metric, Node, Placement, Workload
+from workloads.models import Event, Lease, LogLine, Metric, Node, Placement, Workload
 
 BEAT_S = 1.0  # With a lease.
 IDLE_BEAT_S = 1.0  # Without one: also the longest that an order waits for its host.
+AT_ANY_MOMENT = timedelta(seconds=5)  # What container clouds give between SIGTERM and the end.
+NOTICES = ("interruption", "rebalance", "sigterm")
 PHASES = ("preparing", "starting", "running", "exited", "failed")
 ORDERED_IN = (Placement.State.JOINING, Placement.State.TRAINING, Placement.State.DRAINING)
 LINE_MAX = 4000
@@ -28,6 +30,15 @@ class ReportInvalid(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """That the machine is about to be taken away, as its cloud told the agent. `at` None: at any moment."""
+
+    kind: str
+    at: datetime | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
     """What an agent says at a heartbeat."""
 
@@ -35,6 +46,7 @@ class Beat:
     hardware: dict[str, Any]
     usage: dict[str, Any] | None
     nodes: list[dict[str, Any]]
+    notice: Notice | None = None
 
 
 def beat(*, host: Host, said: Beat, now: datetime) -> list[dict[str, Any]]:
@@ -43,12 +55,35 @@ def beat(*, host: Host, said: Beat, now: datetime) -> list[dict[str, Any]]:
     for report in said.nodes:
         _note(host, report, said.usage, now)
     rental = host.rentals.filter(ended_at=None).first()
-    if rental is None:
-        return []
-    lease = _lease(rental.key)
+    lease = _lease(rental.key) if rental else None
+    if said.notice:
+        _heed(host, lease, said.notice, now)
     if lease is None or lease.state != Lease.State.HELD or lease.placement.state not in ORDERED_IN:
         return []
     return [_order(lease)]
+
+
+def _heed(host: Host, lease: Lease | None, notice: Notice, now: datetime) -> None:
+    """Treat an interruption as a reclaim with notice; only write down what need not come true."""
+    if notice.kind == "rebalance":
+        _write_down(lease, f"{notice.source} recommends to leave this machine: it may be interrupted soon", now)
+        return
+    if notice.kind == "sigterm" and host.supplier_id is not None:
+        return  # Its owner restarts the agent: that is no reason to offer the host no more.
+    at = max(now, notice.at or now + AT_ANY_MOMENT)
+    if host.reclaim_at is None or at < host.reclaim_at:
+        market.reclaim(host=host, notice=at - now, now=now)
+        if lease is not None:
+            bell.wake("lease", lease.pk, now)
+
+
+def _write_down(lease: Lease | None, why: str, now: datetime) -> None:
+    if lease is None:
+        return
+    same = {"subject_type": "lease", "subject_id": lease.pk, "why": why}
+    if not Event.objects.filter(workload_id=lease.workload_of(), **same).exists():
+        states = {"from_state": lease.state, "to_state": lease.state}
+        Event.objects.create(workload_id=lease.workload_of(), at=now, **same, **states)
 
 
 def _lease(key: str) -> Lease | None:

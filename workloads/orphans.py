@@ -1,13 +1,11 @@
-"""Machines that bear our key and that no lease wants: found by asking the providers, and ended."""
+"""Machines that bear our key and that no lease wants: found by asking every account at a provider, and ended."""
 
 from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
 
-from django.conf import settings
-
-from offers import marketplace
+from offers import accounts, marketplace, sightings
 from offers.queries import provider
 from providers.base import ProviderError
 from workloads.models import Lease
@@ -16,18 +14,20 @@ logger = logging.getLogger(__name__)
 GRACE = timedelta(seconds=5)  # A lease that ended so lately is still being seen to.
 
 
-def end_orphans(*, now: datetime) -> int:
-    """End every machine whose lease is over or unknown; return how many."""
+def end_orphans(*, now: datetime, at_clouds: bool = True) -> int:
+    """End every machine whose lease is over or unknown, at clouds too or only on suppliers' hosts; return how many."""
     ended = 0
-    for name in (marketplace.NAME, *settings.PROVIDERS):
+    for name, owner_id in ((marketplace.NAME, None), *(accounts.all_accounts() if at_clouds else [])):
         try:
-            for machine in provider(name).machines():
+            cloud = provider(name, owner_id=owner_id)
+            for machine in sightings.machines(cloud, now=now, owner_id=owner_id):
                 if _orphan(machine.key, now):
-                    logger.warning("orphans.ended provider=%s key=%s", name, machine.key)
-                    provider(name).terminate(machine.key)
+                    logger.warning("orphans.ended provider=%s owner=%s key=%s", name, owner_id, machine.key)
+                    cloud.terminate(machine.key)
+                    sightings.forget(cloud, owner_id=owner_id)
                     ended += 1
         except ProviderError as error:
-            logger.warning("orphans.world-failed provider=%s error=%s", name, error)
+            logger.warning("orphans.world-failed provider=%s owner=%s error=%s", name, owner_id, error)
     return ended
 
 

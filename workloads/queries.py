@@ -7,6 +7,7 @@ from datetime import datetime
 
 from django.db.models import Count, F, Q, QuerySet, Sum
 
+from offers.models import Account
 from workloads.models import Artifact, Contribution, Lease, Metric, Placement, Round, SampleRange, Training, Workload
 
 
@@ -19,6 +20,15 @@ def leases_of(workload_id: int) -> QuerySet[Lease]:
     """Return a workload's leases that were ever opened, oldest first."""
     mine = Lease.objects.filter(placement__workload=workload_id, opened_at__isnull=False)
     return mine.select_related("placement", "offer").order_by("id")
+
+
+def leases_with_account(provider: str, owner_id: int | None) -> QuerySet[Lease]:
+    """Return the leases that live on a team's account at a cloud; owner_id None: on the broker's, for any team."""
+    live = Lease.objects.exclude(state__in=Lease.DEAD).filter(offer__provider=provider)
+    if owner_id is not None:
+        return live.filter(placement__workload__owner_id=owner_id)
+    own = Account.objects.filter(provider=provider).exclude(owner=None).values("owner_id")
+    return live.exclude(placement__workload__owner__in=own)
 
 
 def all_merged(workload_id: int) -> bool:

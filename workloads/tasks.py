@@ -21,5 +21,11 @@ def sweep_store() -> int:
 
 @shared_task
 def end_orphans() -> int:
-    """End machines that bear our key and that no lease wants."""
+    """End rentals of suppliers' hosts that no lease wants."""
+    return orphans.end_orphans(now=timezone.now(), at_clouds=False)
+
+
+@shared_task
+def end_orphans_everywhere() -> int:
+    """End machines that bear our key and that no lease wants, at clouds too."""
     return orphans.end_orphans(now=timezone.now())

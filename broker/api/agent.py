@@ -87,6 +87,7 @@ def beat(request: HttpRequest) -> HttpResponse:
         hardware=_hardware(body),
         usage=_usage(body.get("usage")),
         nodes=list(body.get("nodes", [])),
+        notice=_notice(body.get("notice")),
     )
     orders = nodes.beat(host=host, said=said, now=timezone.now())
     return JsonResponse(
@@ -142,6 +143,17 @@ def _usage(said: Any) -> dict[str, Any] | None:
     names = ("utilisation_percent", "memory_used_gib")
     chips = [{name: _number(chip.get(name)) for name in names} for chip in list(said.get("accelerators") or [])[:64]]
     return {**{name: _number(said.get(name)) for name in ("cpu_percent", "ram_used_gib")}, "accelerators": chips}
+
+
+def _notice(said: Any) -> nodes.Notice | None:
+    if said is None:
+        return None
+    if said["kind"] not in nodes.NOTICES:
+        raise nodes.ReportInvalid(f"notice {said['kind']!r} is none of {', '.join(nodes.NOTICES)}")
+    at = parse_datetime(said["at"]) if said.get("at") else None
+    if at is not None and at.tzinfo is None:
+        raise nodes.ReportInvalid(f"notice at {said['at']}: a time with its offset from UTC is needed")
+    return nodes.Notice(kind=said["kind"], at=at, source=str(said.get("source"))[:16])
 
 
 def _number(value: Any) -> float | None:

@@ -11,7 +11,7 @@ from types import FrameType
 
 from .agent import Agent, Host
 from .enrolment import NotEnrolled, StateTaken, Stopped, identify, take
-from .hardware import AcceleratorsNotUnderstood, discover
+from .hardware import AcceleratorsNotUnderstood, discover, own_address
 
 
 def main() -> int:
@@ -25,6 +25,7 @@ def main() -> int:
     )
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     state, stop = Path(options.state).absolute(), threading.Event()
+    address = own_address() if options.address == "auto" else options.address
     try:
         with take(state):
             hardware = discover(state=state, accelerators=options.accelerators)
@@ -47,14 +48,14 @@ def main() -> int:
                     token=options.token,
                     state=state,
                     hardware=hardware,
-                    address=options.address,
+                    address=address,
                     stop=stop,
                 )
                 host = Host(
                     broker=options.broker.rstrip("/"),
                     authorization=identity.authorization,
                     state=state,
-                    address=options.address,
+                    address=address,
                     accelerators=options.accelerators,
                 )
                 agents.append(Agent(host=host, stop=stop))
@@ -71,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token", help="enrolment token; needed once, later starts find the key in --state")
     parser.add_argument("--state", required=True, metavar="DIR", help="where the key and the leases' files are kept")
     parser.add_argument(
-        "--address", default="127.0.0.1", help="the address by which other hosts of the same site reach this one"
+        "--address",
+        default="127.0.0.1",
+        help='the address by which other hosts of the same site reach this one; "auto": the default route\'s interface',
     )
     parser.add_argument(
         "--accelerators", metavar="CPU:N", help="on a host without GPUs: offer the CPU as N accelerators (default 1)"

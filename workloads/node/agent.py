@@ -12,11 +12,14 @@ from typing import Any
 from .hardware import discover, usage
 from .lease import Lease, Report, Setting, forget, leftovers
 from .link import Backoff, Link, Refused, Unreachable
+from .notices import SIGTERM, Notice, Watcher
 
 log = logging.getLogger(__name__)
 
 BARRED_S = 60.0
 SHORTEST_BEAT_S = 0.2
+HASTE_S = 1.0  # With a notice to pass on, the longest wait for a broker that is away.
+LAST_WORD_S = 2.0  # A container cloud kills five seconds after SIGTERM: most of them are for the leases.
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Agent:
         self._leases: dict[int, Lease] = {}
         self._ending: dict[int, threading.Thread] = {}
         self._ended: dict[int, Report] = {}
+        self._notices = Watcher(heard=self.wake)
         self._setting = Setting(
             state=host.state, broker=host.broker, address=host.address, connect=self._connect, news=self._news
         )
@@ -47,6 +51,7 @@ class Agent:
     def run(self) -> None:
         """Work until asked to stop; returns when no lease has a process left."""
         self._ended = {report["lease"]: report for report in leftovers(self._host.state)}
+        self._notices.start()
         link, backoff = self._connect(), Backoff(cap_s=15.0)
         while not self._stop.is_set():
             self._news.clear()
@@ -54,7 +59,8 @@ class Agent:
                 answer = link.call("POST", "/v1/agent/beat", self._beat(), timeout_s=10.0)
             except Unreachable as unreachable:
                 log.warning("agent.unreachable why=%s", unreachable)
-                self._stop.wait(backoff.next_s())
+                pause_s = backoff.next_s()
+                self._stop.wait(min(pause_s, HASTE_S) if self._notices.notice else pause_s)
                 continue
             except Refused as refused:
                 self._explain(refused)
@@ -71,6 +77,7 @@ class Agent:
             # A lease that changed is told at once: the customer waits for it.
             self._stop.wait(SHORTEST_BEAT_S)
             self._news.wait(max(0.0, next_beat_s - SHORTEST_BEAT_S))
+        self._say_goodbye(link)
         link.close()
         self._end_all()
 
@@ -96,14 +103,23 @@ class Agent:
             if lease in self._leases:
                 self._leases[lease].obey(order)
 
-    def _beat(self) -> dict[str, Any]:
+    def _say_goodbye(self, link: Link) -> None:
+        """One last beat: a cloud that takes a container away gives no other word than the signal."""
+        try:
+            link.call("POST", "/v1/agent/beat", self._beat(Notice(SIGTERM, None, "agent")), timeout_s=LAST_WORD_S)
+        except (Unreachable, Refused) as unheard:
+            log.warning("agent.goodbye_unheard why=%s", unheard)
+
+    def _beat(self, notice: Notice | None = None) -> dict[str, Any]:
         reports = [lease.report() for lease in list(self._leases.values())]
+        notice = notice or self._notices.notice
         return {
             "boot_id": self._boot_id,
             "version": _version(),
             "address": self._host.address,
             "hardware": discover(state=self._host.state, accelerators=self._host.accelerators),
             "usage": usage(),
+            "notice": notice.as_json() if notice else None,
             "nodes": reports + list(self._ended.values()),
         }
 

@@ -40,6 +40,19 @@ def discover(*, state: Path, accelerators: str | None = None) -> dict[str, Any]:
     }
 
 
+def own_address() -> str:
+    """The address of the interface that leads outside; 127.0.0.1 on a machine without a way out. Sends nothing.
+
+    Connecting a UDP socket only chooses a route. 192.0.2.1 is nobody's address (RFC 5737), so the default one.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
 def usage() -> dict[str, Any]:
     """How busy the host is now: {cpu_percent, ram_used_gib, accelerators: [{utilisation_percent, memory_used_gib}]}."""
     return {

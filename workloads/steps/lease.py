@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
-from offers.queries import find_machine, provider
-from providers.base import LaunchOrder, MachineState, Market, NoCapacity, Rejected
+from django.conf import settings
+
+from offers import accounts, boot, marketplace, sightings
+from offers.models import Host
+from offers.queries import provider, rental_of
+from providers.base import LaunchOrder, MachineState, Market, NoCapacity, Provider, Rejected
 from providers.base import Machine as RentedMachine
 from workloads import operations
 from workloads.machine import Hop, Machine, Move, Nap
@@ -13,6 +18,7 @@ from workloads.models import Lease, Node
 
 State = Lease.State
 lease_machine = Machine(Lease, final=Lease.DEAD)
+LISTED_WITHIN = timedelta(minutes=1)  # Clouds' lists are eventually consistent: a machine may appear later than said.
 
 
 @lease_machine.step(
@@ -25,19 +31,44 @@ def requested(lease: Lease, now: datetime) -> Move:
     """Rent the machine. Providers bill from launch, so we do too."""
     if lease.release_requested_at:
         return Hop(to=State.RELEASING, why="asked before it was launched")
+    if _at_a_cloud(lease):
+        _expect_its_agent(lease, now)
+    try:
+        cloud = _provider(lease)
+    except Rejected as refusal:  # Its account is gone, or cannot be opened.
+        return _refused(lease, now, str(refusal))
+    try:
+        cloud.launch(_order(lease))
+    except (NoCapacity, Rejected) as refusal:
+        return _refused(lease, now, str(refusal))
+    finally:
+        sightings.forget(cloud, owner_id=_holder(lease))
+    return Hop(to=State.BOOTING, set={"opened_at": now})
+
+
+def _order(lease: Lease) -> LaunchOrder:
     offer = lease.offer
-    order = LaunchOrder(
+    return LaunchOrder(
         key=lease.key,
         region=offer.region,
+        zone=offer.zone,
         machine_type=offer.machine_type,
         market=Market(offer.market),
         max_usd_per_hour=lease.cost_usd_per_hour,
+        startup_script=boot.startup_script(key=lease.key) if _at_a_cloud(lease) else "",
     )
-    try:
-        provider(offer.provider).launch(order)
-    except (NoCapacity, Rejected) as refusal:
-        return Hop(to=State.REFUSED, why=str(refusal), set={"why": str(refusal)[:400]})
-    return Hop(to=State.BOOTING, set={"opened_at": now})
+
+
+def _expect_its_agent(lease: Lease, now: datetime) -> None:
+    offer = lease.offer
+    boot.prepare_machine(
+        key=lease.key,
+        provider=offer.provider,
+        region=offer.region,
+        country=offer.country,
+        usd_per_hour=lease.cost_usd_per_hour,
+        now=now,
+    )
 
 
 @lease_machine.step(
@@ -47,16 +78,34 @@ def requested(lease: Lease, now: datetime) -> Move:
     late=State.RELEASING,
 )
 def booting(lease: Lease, now: datetime) -> Move:
-    """Wait until the provider says that the machine runs and where."""
+    """Wait until the provider says that the machine runs, and until its agent has called."""
     if lease.release_requested_at:
         return Hop(to=State.RELEASING, why="asked")
-    machine = find_machine(lease.offer.provider, lease.key)
+    machine = _machine(lease, now)
     if machine is None:
-        return _lost(now, "vanished while it booted")
-    if machine.state is not MachineState.RUNNING or machine.address is None:
-        return Nap(seconds=provider(lease.offer.provider).look_every_s)
-    node = {"address": machine.address, "seen_at": now}
-    return Hop(to=State.HELD, then=lambda: Node.objects.create(lease=lease, **node))
+        if _at_a_cloud(lease) and now < lease.entered_at + LISTED_WITHIN:
+            return Nap(seconds=_provider(lease).look_every_s)
+        return _lost(lease, now, "vanished while it booted")
+    address = _address(lease, machine, now)
+    if machine.state is not MachineState.RUNNING or address is None:
+        return Nap(seconds=_provider(lease).look_every_s)
+    return Hop(to=State.HELD, then=lambda: Node.objects.create(lease=lease, address=address, seen_at=now))
+
+
+def _address(lease: Lease, machine: RentedMachine, now: datetime) -> str | None:
+    """Where the other machines of its site reach it; None while it cannot be worked with."""
+    if not _at_a_cloud(lease):
+        return machine.address
+    host = _host(lease)
+    # The agent names the address of the network that the machines share, the cloud often the one seen from outside.
+    return host.address if host.key_sha256 and not marketplace.silent(host, now) and _equipped(lease, host) else None
+
+
+def _equipped(lease: Lease, host: Host) -> bool:
+    """Whether its agent sees the accelerators that we pay for: their driver may come up later than the agent."""
+    chips = host.hardware.get("accelerators") or []
+    on_cpu = lease.offer.accelerator == "CPU"
+    return len(chips) >= lease.accelerators and all((chip["kind"] == "CPU") == on_cpu for chip in chips)
 
 
 @lease_machine.step(
@@ -69,19 +118,26 @@ def held(lease: Lease, now: datetime) -> Move:
     """Keep an eye on the machine until it is given back, leaves or is gone."""
     if lease.release_requested_at:
         return Hop(to=State.RELEASING, why="no longer needed")
-    machine = find_machine(lease.offer.provider, lease.key)
+    machine = _machine(lease, now)
     if machine is None:
-        return _lost(now, "the machine is gone: not heard of, or taken back by its owner")
-    return Nap(seconds=provider(lease.offer.provider).look_every_s, then=lambda: _pass_notice_on(lease, machine, now))
+        return _lost(lease, now, "the machine is gone: not heard of, or taken back by its owner")
+    if _at_a_cloud(lease) and marketplace.silent(_host(lease), now, after=timedelta(seconds=settings.CLOUD_SILENCE_S)):
+        return _lost(lease, now, f"its agent was not heard for {settings.CLOUD_SILENCE_S:g} s")
+    leaving_at = _leaving_at(lease, machine, now)
+    return Nap(seconds=_provider(lease).look_every_s, then=lambda: _pass_notice_on(lease, leaving_at, now))
 
 
-def _lost(now: datetime, why: str) -> Hop:
-    return Hop(to=State.LOST, why=why, set={"closed_at": now, "why": why})
+def _leaving_at(lease: Lease, machine: RentedMachine, now: datetime) -> datetime | None:
+    """When its owner or its cloud takes it back, as far as the provider or the machine itself knows."""
+    if machine.state is MachineState.STOPPING:
+        return now
+    return machine.leaving_at or (_host(lease).reclaim_at if _at_a_cloud(lease) else None)
 
 
-def _pass_notice_on(lease: Lease, machine: RentedMachine, now: datetime) -> None:
-    if machine.leaving_at is not None:
-        why = f"its owner takes it back at {machine.leaving_at:%H:%M:%S} UTC"
+def _pass_notice_on(lease: Lease, leaving_at: datetime | None, now: datetime) -> None:
+    if leaving_at is not None:
+        who = f"{lease.offer.provider} takes" if _at_a_cloud(lease) else "its owner takes"
+        why = f"{who} it back at {leaving_at:%H:%M:%S} UTC"
         operations.request_drain(placement_id=lease.placement_id, why=why, now=now)
 
 
@@ -93,7 +149,47 @@ def _pass_notice_on(lease: Lease, machine: RentedMachine, now: datetime) -> None
 )
 def releasing(lease: Lease, now: datetime) -> Move:
     """End the machine and see it gone."""
-    provider(lease.offer.provider).terminate(lease.key)
-    if find_machine(lease.offer.provider, lease.key):
-        return Nap(seconds=provider(lease.offer.provider).look_every_s)
-    return Hop(to=State.RELEASED, set={"closed_at": now if lease.opened_at else None})
+    cloud = _provider(lease)
+    cloud.terminate(lease.key)
+    sightings.forget(cloud, owner_id=_holder(lease))
+    if _machine(lease, now):
+        return Nap(seconds=cloud.look_every_s)
+    return _end(lease, State.RELEASED, now, set={"closed_at": now if lease.opened_at else None})
+
+
+def _refused(lease: Lease, now: datetime, why: str) -> Hop:
+    return _end(lease, State.REFUSED, now, why=why, set={"why": why[:400]})
+
+
+def _lost(lease: Lease, now: datetime, why: str) -> Hop:
+    return _end(lease, State.LOST, now, why=why, set={"closed_at": now, "why": why})
+
+
+def _end(lease: Lease, to: str, now: datetime, *, why: str = "", set: dict[str, Any]) -> Hop:
+    """With the lease ends what its agent may do, in one transaction."""
+    return Hop(to=to, why=why, set=set, then=lambda: boot.end_machine(key=lease.key, now=now))
+
+
+def _provider(lease: Lease) -> Provider:
+    """The cloud, connected with the account of the workload's owner, or the broker's where it has none."""
+    return provider(lease.offer.provider, owner_id=lease.placement.workload.owner_id)
+
+
+def _holder(lease: Lease) -> int | None:
+    """Whose account that is; None is the broker's."""
+    return accounts.holder(lease.offer.provider, lease.placement.workload.owner_id)
+
+
+def _machine(lease: Lease, now: datetime) -> RentedMachine | None:
+    return sightings.find_machine(_provider(lease), lease.key, now=now, owner_id=_holder(lease))
+
+
+def _at_a_cloud(lease: Lease) -> bool:
+    return lease.offer.provider != marketplace.NAME
+
+
+def _host(lease: Lease) -> Host:
+    """The machine as its agent made it known."""
+    rental = rental_of(lease.key)
+    assert rental is not None, f"{lease.key} was launched without expecting its agent"
+    return rental.host

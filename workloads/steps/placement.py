@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.conf import settings
+
+from offers import marketplace
+from offers.queries import rental_of
 from workloads import operations, rounds
 from workloads.machine import Hop, Machine, Move, Nap
 from workloads.models import Lease, Node, Placement
@@ -118,8 +122,18 @@ def _ended(placement: Placement, now: datetime) -> Move | None:
 
 def _may_be_a_lost_machine(placement: Placement, head: Node, now: datetime) -> bool:
     """When a machine of several dies, the scripts on the others fail first; wait until its silence would be noticed."""
-    several = placement.leases.count() > 1
-    return several and head.phase_at is not None and now < head.phase_at + timedelta(seconds=WITNESS_S)
+    if head.phase_at is None or placement.leases.count() < 2:
+        return False
+    waited = now - head.phase_at
+    if waited < timedelta(seconds=WITNESS_S):
+        return True
+    # A cloud may list a dead machine for long; its agent's silence says more.
+    return waited < timedelta(seconds=settings.CLOUD_SILENCE_S + WITNESS_S) and _one_is_silent(placement, now)
+
+
+def _one_is_silent(placement: Placement, now: datetime) -> bool:
+    rentals = [rental_of(lease.key) for lease in placement.leases.all()]
+    return any(rental is not None and marketplace.silent(rental.host, now) for rental in rentals)
 
 
 def _leave(placement: Placement, why: str, now: datetime, blame: str = "") -> Hop:

@@ -192,6 +192,7 @@ def _site_for_the_missing(workload: Workload, now: datetime) -> SitePlan | None:
         return None
     for avoid_for in (AVOID_FOR, AVOID_AT_ALL_FOR):
         site = replacement(
+            owner_id=workload.owner_id,
             need=needs.parse(workload.quote.need),
             busy_sites={(placement.provider, placement.region) for placement in alive},
             avoid=_failed_offers(workload, since=now - avoid_for),
