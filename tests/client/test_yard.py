@@ -172,7 +172,7 @@ def test_offers_ask_for_what_the_flags_say_and_go_on_over_pages(world: ContractB
     assert said.json["next"] == "c3"
     assert [asked.query.get("cursor") for asked in world.asked] == [None, "c2"]
     assert world.asked[1].query == {
-        "accelerator": "H100-SXM",
+        "gpu": "H100-SXM",
         "max_usd_per_gpu_hour": "3.000000",
         "leasable": "true",
         "limit": "2",

@@ -1,15 +1,16 @@
 """The SDK: one method for each call that a person or a program may make of a broker."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Self, cast
 from urllib.parse import quote as quoted
 
-from gpuyard import __version__, config, objects
+from gpuyard import __version__, accounts, config, objects, stream
 from gpuyard.money import usd
 from gpuyard.transport import BACKOFF_S, Call, Content, Transport
 
+CHECK_TIMEOUT_S = 300.0  # The broker asks a cloud for one permission after the other.
 UPLOAD_TIMEOUT_S = 600.0  # The broker reads and checks all of it before it answers.
 
 
@@ -48,33 +49,43 @@ class Client:
     # The market
 
     def offers(
-        self,
-        *,
-        accelerator: str | None = None,
-        provider: str | None = None,
-        region: str | None = None,
-        market: str | None = None,
-        min_count: int | None = None,
-        max_usd_per_gpu_hour: Decimal | None = None,
-        leasable: bool | None = None,
-        sort: str | None = None,
-        limit: int | None = None,
-        cursor: str | None = None,
+        self, *, sort: str | None = None, limit: int | None = None, cursor: str | None = None, **filters: Any
     ) -> objects.Page:
-        """One page of offers; `leasable` = only what this broker can rent itself (or only what it cannot)."""
-        query = {
-            "accelerator": accelerator,
-            "provider": provider,
-            "region": region,
-            "market": market,
-            "min_count": min_count,
-            "max_usd_per_gpu_hour": usd(max_usd_per_gpu_hour),
-            "leasable": None if leasable is None else str(leasable).lower(),
-            "sort": sort,
-            "limit": limit,
-            "cursor": cursor,
-        }
-        return cast(objects.Page, self.read("/v1/offers", **query))
+        """One page of offers. Filters by name (`offer_filters`): gpu="H100", min_count=8, leasable=True."""
+        return cast(objects.Page, self.read("/v1/offers", sort=sort, limit=limit, cursor=cursor, **sent(filters)))
+
+    def offer_groups(self, *, by: str, **filters: Any) -> list[dict[str, Any]]:
+        """A row for each group, cheapest first; by: of gpu, vendor, provider, region, country, market, with commas."""
+        return cast(list[dict[str, Any]], self.read("/v1/offers", group_by=by, **sent(filters))["results"])
+
+    def offer_filters(self) -> list[dict[str, str]]:
+        """Every filter of `offers` and what it means."""
+        schema = self.transport.json(Call("GET", "/v1/schema", query={"format": "json"}, safe=True))
+        parameters = schema["paths"]["/v1/offers"]["get"]["parameters"]
+        return [{"name": each["name"], "help": each.get("description", "")} for each in parameters]
+
+    def offer_changes(self, *, after: str | None = None, **filters: Any) -> Iterator[tuple[str, str]]:
+        """(`offer` or `gone`, the offer as JSON) as they change, for as long as it is read; a break is mended."""
+        return stream.events(self.transport, "/v1/offers/stream", query=sent(filters), after=after)
+
+    def price_history(self, gpu: str, *, days: float = 30, **wish: str | None) -> list[dict[str, Any]]:
+        """Lines of {gpu, provider, region, market, points: [{at, min, median, max, prices}]}, USD per GPU-hour.
+
+        wish: provider, region, market to narrow it; by = provider, region or market for a line each; width = hour, day.
+        """
+        return cast(list[dict[str, Any]], self.read("/v1/offers/history", gpu=gpu, days=days, **wish)["results"])
+
+    def fetch_price_history(self, provider: str, *, days: int = 90) -> dict[str, Any]:
+        """Have the broker fetch what a provider publishes of its prices. Needs the scope `operate`."""
+        return cast(dict[str, Any], self.create("/v1/offers/history", {"provider": provider, "days": days}))
+
+    def sources(self) -> list[dict[str, Any]]:
+        """Where the offers come from, and how reading it goes."""
+        return cast(list[dict[str, Any]], self.read("/v1/offers/sources")["results"])
+
+    def quarantined(self) -> list[dict[str, Any]]:
+        """Lines that are kept out of the book, with the reason."""
+        return cast(list[dict[str, Any]], self.read("/v1/offers/quarantine")["results"])
 
     def put_catalog(self, provider: str, *, csv: bytes) -> objects.CatalogReport:
         """Replace a provider's catalog by this CSV (SkyPilot's schema). Needs the scope `operate`."""
@@ -89,6 +100,25 @@ class Client:
     def quote(self, quote_id: int) -> objects.Quote:
         """One quote."""
         return cast(objects.Quote, self.read(f"/v1/quotes/{quote_id}"))
+
+    # The clouds: `broker` = the broker's own account instead of one's own; needs the scope `operate`
+
+    def providers(self, *, broker: bool = False) -> list[accounts.Provider]:
+        """Every cloud that machines can be rented at, and whose account is used for it."""
+        return cast(list[accounts.Provider], self.rows("/v1/providers", broker=flag(broker)))
+
+    def put_account(self, provider: str, *, credentials: Mapping[str, str], broker: bool = False) -> accounts.Provider:
+        """Hand credentials over, in place of those before. Raises: InvalidRequest, Conflict (machines are rented)."""
+        body = {"credentials": dict(credentials)}
+        return cast(accounts.Provider, self.transport.json(account_call("PUT", provider, broker=broker, body=body)))
+
+    def check_account(self, provider: str, *, broker: bool = False) -> accounts.Check:
+        """What the account may do, as its cloud says; nothing is rented."""
+        return cast(accounts.Check, self.transport.json(account_call("POST", provider, "/check", broker=broker)))
+
+    def remove_account(self, provider: str, *, broker: bool = False) -> accounts.Provider:
+        """Have the broker forget the credentials. Raises: NotFound, Conflict (machines are rented)."""
+        return cast(accounts.Provider, self.transport.json(account_call("DELETE", provider, broker=broker)))
 
     # The work
 
@@ -235,3 +265,30 @@ class Client:
         """POST with an idempotency key; `safe` where the broker promises to honour that key."""
         headers = {"Idempotency-Key": key or str(uuid.uuid4())}
         return self.transport.json(Call("POST", path, body=body, headers=headers, safe=safe))
+
+
+def sent(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """Filters as the query carries them."""
+    return {
+        name: usd(value) if isinstance(value, Decimal) else str(value).lower() if isinstance(value, bool) else value
+        for name, value in filters.items()
+    }
+
+
+def account_call(
+    method: str, provider: str, more: str = "", *, broker: bool, body: Mapping[str, Any] | None = None
+) -> Call:
+    """A call about an account; it may be repeated, but for a removal, of which the second would find nothing."""
+    return Call(
+        method,
+        f"/v1/providers/{quoted(provider, safe='')}{more}",
+        query={"broker": flag(broker)},
+        body=body,
+        safe=method != "DELETE",
+        answer_timeout_s=CHECK_TIMEOUT_S,
+    )
+
+
+def flag(value: bool) -> str | None:
+    """A switch of a query; None leaves it out."""
+    return "true" if value else None

@@ -53,6 +53,18 @@ class Offer(TypedDict):
     usd_per_gpu_hour: str
     leasable: bool
     seen_at: str
+    term: NotRequired[str]
+    disk_gib: NotRequired[float | None]
+    available: NotRequired[int | None]  # Machines free now.
+    stock: NotRequired[Literal["none", "low", "medium", "high"] | None]
+    interruptions_per_hour: NotRequired[float | None]
+    reliability: NotRequired[float | None]
+    egress_usd_per_gib: NotRequired[str | None]
+    interconnect: NotRequired[str]
+    gco2_per_kwh: NotRequired[float | None]
+    changed_at: NotRequired[str]
+    gone_at: NotRequired[str | None]
+    stale: NotRequired[bool]
 
 
 class CatalogLine(TypedDict):

@@ -11,8 +11,10 @@ from typer.exceptions import TyperException
 from gpuyard import __version__
 from gpuyard.cli import follow, launch, login, workloads
 from gpuyard.cli.hosts import host_app
-from gpuyard.cli.market import offers_app, quote
+from gpuyard.cli.market import quote
+from gpuyard.cli.offers import offers_app
 from gpuyard.cli.output import Output, report
+from gpuyard.cli.providers import providers_app
 from gpuyard.errors import GpuyardError
 
 app = typer.Typer(
@@ -55,6 +57,7 @@ app.command()(workloads.pull)
 app.command()(workloads.bill)
 app.command()(workloads.ledger)
 app.add_typer(host_app, name="host")
+app.add_typer(providers_app, name="providers")
 
 
 def run(arguments: Sequence[str]) -> int:
