@@ -12,14 +12,16 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ARGS ?=
 SCRIPT ?=
+PEERS := .venv-peers
 WHEELS := build/wheel
+DIR ?=
 export SCRIPT ARGS
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup run demo test lint wheel lock clean-state
+.PHONY: help setup run demo test import peers mutations bench-market lint wheel lock clean-state
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -52,6 +54,9 @@ $(BIN)/python:
 	    exit 1; \
 	}
 
+$(PEERS)/bin/python: | $(BIN)/python
+	@$(BIN)/python -m venv $(PEERS)
+
 run: setup ## bring the whole broker up on this machine; Ctrl-C stops it (EXAMPLE=0, GPUYARD_PORT, GPUYARD_HOME)
 	@exec $(BIN)/python manage.py up
 
@@ -60,6 +65,27 @@ demo: setup ## tell the whole story once, a lost machine included (SCRIPT=path A
 
 test: setup ## run the tests beside a throw-away Postgres and Redis (ARGS="tests/local -k redis")
 	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m pytest $(ARGS)
+
+import: setup ## load DIR/<provider>/vms.csv into a book of its own and say what became of every row (DIR=...)
+	@exec $(BIN)/python manage.py import_catalogs $(DIR)
+
+peers: setup $(PEERS)/bin/python ## prove the adapters with vendors' SDKs and moto, a line for each provider
+	@wanted=$$(sha256sum < requirements-peers.in); \
+	if [ "$$wanted" != "$$(cat $(PEERS)/.requirements 2>/dev/null)" ]; then \
+	    echo "installing requirements-peers.in"; \
+	    grep -v '^#' requirements-peers.in | while read -r line; do \
+	        $(PEERS)/bin/python -m pip install --quiet "$$line" || exit 1; \
+	    done; \
+	    echo "$$wanted" > $(PEERS)/.requirements; \
+	fi
+	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python tests/peers/report.py $(PEERS)/bin/python
+
+mutations: setup ## spoil every provider's answers 10,000 times (half an hour)
+	@MUTATIONS=10000 $(MAKE) test ARGS="tests/providers -q -k whatever_the_answers"
+
+bench-market: setup ## measure the offer book; the last line is one JSON object
+	@command -v wrk > /dev/null || { echo "wrk is missing (Debian: apt install wrk)" >&2; exit 1; }
+	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.bench_market
 
 lint: setup ## check style, types and the order of imports
 	@$(BIN)/ruff check .

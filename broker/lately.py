@@ -1,8 +1,9 @@
 """
 Answers of the last moment, given again to the same caller: before Django, so that it costs next to nothing.
 
-Only for what many ask often and what a second does not change: the offer book. A key that is revoked is therefore heard
-for as long as an answer is kept.
+Only for what many ask often and what a second does not change: the offer book. When an answer has grown old, one caller
+waits for the new one and the others get the old one meanwhile, so it may be twice as old as it is kept; and a key that
+is revoked is heard for as long.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Answer:
     at: float
     messages: list[Message] = field(default_factory=list)
     size: int = 0
+    renewed_at: float | None = None  # Somebody asks for a newer one since then.
 
 
 class Lately:
@@ -45,7 +47,7 @@ class Lately:
             return
         name, now = _name(scope), self.clock()
         kept = self._kept.get(name)
-        if kept is not None and now - kept.at < self.keep_s:
+        if kept is not None and self._will_do(kept, now):
             for message in kept.messages:
                 await send(message)
             return
@@ -59,6 +61,14 @@ class Lately:
                 self._keep(name, answer)
 
         await self.app(scope, receive, listen_in)
+
+    def _will_do(self, kept: Answer, now: float) -> bool:
+        if now - kept.at < self.keep_s:
+            return True
+        if kept.renewed_at is not None and now - kept.at < 2 * self.keep_s:
+            return True
+        kept.renewed_at = now
+        return False
 
     def _keep(self, name: bytes, answer: Answer) -> None:
         if answer.messages[0].get("status") != 200 or answer.size > BYTES_MAX:

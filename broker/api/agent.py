@@ -74,6 +74,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
         raise Refused(403, error.code, str(error), "register the host again for a new token: `yard host add`") from None
     if host.barred_why:
         raise Refused(422, "hardware_refused", f"{host.name} {host.barred_why}", "offer what the machine has")
+    nodes.arrive(host=host, now=timezone.now())
     return JsonResponse({"host": host.pk, "name": host.name, "region": host.region})
 
 

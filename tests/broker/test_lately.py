@@ -66,6 +66,38 @@ def test_what_is_not_the_book_or_not_a_question_or_refused_is_never_kept():
         assert world.inner.asked == 2, question
 
 
+def test_while_one_caller_waits_for_a_newer_answer_the_others_get_the_old_one():
+    world = World()
+    world.ask()
+    world.now += 1.5
+    seen = []
+
+    async def slow(scope, receive, send):
+        if not seen:
+            seen.append("asked")
+            seen.append(await _said(world.app))  # Another caller, in the middle of this one's answer.
+        await Counting.__call__(world.inner, scope, receive, send)
+
+    world.app.app = slow
+
+    assert world.ask() == "answer 2"
+    assert seen == ["asked", "answer 1"]
+    world.now += 2
+    assert world.ask() == "answer 3"
+
+
+async def _said(app: Any) -> str:
+    said = []
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/v1/offers", "query_string": b"gpu=H100",
+             "headers": [(b"authorization", b"a")]}  # fmt: skip
+    await app(scope, None, send)
+    return b"".join(message.get("body", b"") for message in said).decode()
+
+
 def test_it_does_not_grow_for_ever():
     world = World()
     for number in range(3 * KEPT_MAX):

@@ -28,7 +28,7 @@ from providers.base import (
 )
 from tests.providers.cloud import spoilt
 
-MUTATIONS = int(os.environ.get("MUTATIONS", "300"))  # `make peers` tries 10,000.
+MUTATIONS = int(os.environ.get("MUTATIONS", "300"))  # `make mutations` tries 10,000.
 ERRORS = {
     "sold_out": (NoCapacity, Reason.SOLD_OUT),
     "quota": (NoCapacity, Reason.QUOTA),
