@@ -25,7 +25,7 @@ TICK_S = 0.5  # How often rows that are due are looked for; bells make most of t
 TIMETABLE = {
     "read the price lists that are due": Entry("offers.tasks.poll_market", 5),
     "fetch published prices": Entry("offers.tasks.import_published_lately", 6 * 3600),
-    "draw the newest prices": Entry("offers.tasks.draw_history", 300),
+    "draw the newest prices": Entry("offers.tasks.draw_history", 120),
     "refresh the suppliers' hosts": Entry("offers.tasks.refresh_hosts", 3),
     "watch the budgets": Entry("billing.tasks.watch_budgets", 2),
     "settle": Entry("billing.tasks.settle", 3),

@@ -77,6 +77,10 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# What asks the world may hang for minutes: it has a queue, and workers, of its own.
+CELERY_TASK_ROUTES = {
+    f"offers.tasks.{name}": {"queue": "market"} for name in ("poll_source", "import_published", "draw_history")
+}
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 120, "unacked_restore_interval": 5, "unacked_mutex_expire": 30}
 
 # The market

@@ -1,7 +1,7 @@
 """Every address, on one page."""
 
 from django.urls import path
-from drf_spectacular.views import SpectacularAPIView
+from drf_spectacular.views import SpectacularAPIView, SpectacularJSONAPIView
 
 from broker import pages
 from broker.api import account, agent, downloads, errors, hosts, market, offers, providers, runs, site, stream
@@ -16,6 +16,7 @@ urlpatterns = [
     path("dl/<str:name>", downloads.wheel),
     # People and programs
     path("v1/schema", SpectacularAPIView.as_view(authentication_classes=[], permission_classes=[])),
+    path("v1/schema.json", SpectacularJSONAPIView.as_view(authentication_classes=[], permission_classes=[])),
     path("v1/me", account.Me.as_view()),
     path("v1/ledger", account.Ledger.as_view()),
     path("v1/offers", offers.Offers.as_view()),

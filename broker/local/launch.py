@@ -109,8 +109,8 @@ class Launch:
             self._keep_key(json.loads(told.strip().splitlines()[-1]))
 
     def broker(self) -> None:
-        """Start web, worker and tick, and wait until the broker says that it is well."""
-        with self._step("web, worker, tick"):
+        """Start web, workers and tick, and wait until the broker says that it is well."""
+        with self._step("web, workers, tick"):
             for child in self._children():
                 self._supervisor.start(child)
             self._wait_until_well()
@@ -138,12 +138,11 @@ class Launch:
         web = (python, "-m", "uvicorn", "broker.asgi:application", *address, "--log-level", "warning")
         # A site waits for its round for up to 20 s; stopping does not wait for that.
         web = (*web, "--timeout-graceful-shutdown", "3")
-        worker = (python, "-m", "celery", "-A", "broker", "worker", "--pool", "threads", "--concurrency", "6")
-        worker = (*worker, "--without-gossip", "--without-mingle", "--loglevel", "WARNING")
         tick = (python, "manage.py", "tick")
         return [
             Child("web", web, environment=self._environment, rank=1),
-            Child("worker", worker, environment=self._environment, rank=1),
+            Child("worker", _worker("celery", threads=6), environment=self._environment, rank=1),
+            Child("market", _worker("market", threads=16), environment=self._environment, rank=1),
             Child("tick", tick, environment=self._environment, rank=1),
         ]
 
@@ -166,7 +165,7 @@ class Launch:
 
     def _wait_until_well(self) -> None:
         def well() -> bool:
-            for name in ("web", "worker", "tick"):
+            for name in ("web", "worker", "market", "tick"):
                 if self._supervisor.crashes(name) >= _ENDS_BEFORE_GIVING_UP:
                     log = self._supervisor.log_of(name)
                     raise NotReady(f"{name} ends as soon as it starts; the end of {log}:\n{tail(log)}")
@@ -186,6 +185,12 @@ class Launch:
         started = time.monotonic()
         yield
         self._say(f"  {name:<20}{time.monotonic() - started:5.1f} s")
+
+
+def _worker(queue: str, *, threads: int) -> tuple[str, ...]:
+    command = (sys.executable, "-m", "celery", "-A", "broker", "worker", "--queues", queue)
+    command = (*command, "--hostname", f"{queue}@%h", "--pool", "threads", "--concurrency", str(threads))
+    return (*command, "--without-gossip", "--without-mingle", "--loglevel", "WARNING")
 
 
 def answers_well(url: str) -> bool:

@@ -23,7 +23,7 @@ from tests.conftest import Caller, packed
 from workloads.models import Workload
 
 pytestmark = pytest.mark.django_db
-OPEN = {"", "healthz", "dl/", "dl/<str:name>", "v1/schema", "v1/agent/enrol"}  # What needs no key.
+OPEN = {"", "healthz", "dl/", "dl/<str:name>", "v1/schema", "v1/schema.json", "v1/agent/enrol"}  # What needs no key.
 FILL = {"<int:pk>": "1", "<str:digest>": "0" * 64, "<slug:provider>": "aws", "<int:version>": "0", "<str:name>": "x"}
 
 

@@ -95,7 +95,7 @@ def test_sources_tell_what_failed_and_what_was_not_understood(logged_in: Contrac
 
 def test_filters_come_from_the_brokers_own_schema(logged_in: ContractBroker, yard: Any) -> None:
     parameters = [{"name": "min_ram_gib", "in": "query", "description": "At least so many GiB of main memory."}]
-    logged_in.on("GET", "/v1/schema", {"paths": {"/v1/offers": {"get": {"parameters": parameters}}}})
+    logged_in.on("GET", "/v1/schema.json", {"paths": {"/v1/offers": {"get": {"parameters": parameters}}}})
 
     assert "min_ram_gib  At least so many GiB of main memory." in yard("offers", "filters").out
 

@@ -60,7 +60,7 @@ class Client:
 
     def offer_filters(self) -> list[dict[str, str]]:
         """Every filter of `offers` and what it means."""
-        schema = self.transport.json(Call("GET", "/v1/schema", query={"format": "json"}, safe=True))
+        schema = self.transport.json(Call("GET", "/v1/schema.json", safe=True))
         parameters = schema["paths"]["/v1/offers"]["get"]["parameters"]
         return [{"name": each["name"], "help": each.get("description", "")} for each in parameters]
 
