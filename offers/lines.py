@@ -106,6 +106,8 @@ def _term(term: str) -> str:
 def _signals(listing: Listing) -> str:
     """Return the columns that many providers leave empty."""
     egress, interconnect = listing.egress_usd_per_gib, listing.interconnect
+    if egress is None:
+        egress = places.egress_usd_per_gib(listing.provider)
     if len(interconnect) > INTERCONNECT_MAX or UNFIT.search(interconnect):
         raise LineRefused("an interconnect that cannot be kept")
     return "\t".join(

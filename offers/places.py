@@ -1,5 +1,5 @@
 """
-Where a region is, and how dirty its electricity.
+Where a region is, how dirty its electricity is, and what it costs to carry data away.
 
 Tables in offers/data. regions.csv: regions of clouds that name them freely (from the clouds' region pages; Azure's
 coordinates are its location metadata's, others those of the city that the cloud names). Its gCO2e/kWh is the cloud's
@@ -7,6 +7,7 @@ own figure for that region's grid: Google's "Carbon free energy for Google Cloud
 (cloud.google.com/sustainability/region-carbon). cities.csv: cities that region names spell out, "frankfurt-germany-5".
 grid.csv: the average of each country's electricity, gCO2e/kWh over the life cycle, by Ember and the Energy Institute
 as published by Our World in Data (ourworldindata.org/grapher/carbon-intensity-electricity), with the year.
+egress.csv: list prices to the internet of providers that have one for all machines, each with its source.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -60,6 +62,11 @@ def find(provider: str, region: str, country: str = "") -> Place:
     )
 
 
+def egress_usd_per_gib(provider: str) -> Decimal | None:
+    """Return a provider's list price for data that leaves it to the internet, or None when it is not known."""
+    return _egress().get(provider)
+
+
 def _city(region: str) -> Place | None:
     """Read "city-country-3", as aggregators write it."""
     found = re.fullmatch(r"([a-z. ]+)[-_]([a-z]+)(?:[-_]\d+)?", region.casefold())
@@ -95,6 +102,11 @@ def _cities() -> dict[str, Place]:
         row["city"]: Place(row["country"], float(row["latitude"]), float(row["longitude"]))
         for row in _rows("cities.csv")
     }
+
+
+@cache
+def _egress() -> dict[str, Decimal]:
+    return {row["provider"]: Decimal(row["usd_per_gib"]) for row in _rows("egress.csv")}
 
 
 @cache

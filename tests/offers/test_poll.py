@@ -154,6 +154,14 @@ class TestLines:
         assert (offer.country, round(offer.latitude), offer.gco2_per_kwh) == ("FI", 61, 39.32)
         assert "Google" in offer.carbon_source
 
+    def test_carrying_data_away_costs_what_the_line_says_or_else_the_providers_list(self):
+        for provider, said in (("aws", None), ("aws2", None), ("vast", Decimal("0.02"))):
+            read(Pages(replace(LISTING, provider=provider, egress_usd_per_gib=said), name=provider))
+
+        assert dict(Offer.objects.values_list("provider", "egress_usd_per_gib")) == {
+            "aws": Decimal("0.09"), "aws2": None, "vast": Decimal("0.02"),
+        }  # fmt: skip
+
 
 class TestQuarantine:
     @pytest.mark.parametrize("usd", ["0", "-3", "NaN", "1e30"])
