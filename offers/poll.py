@@ -26,6 +26,7 @@ from providers.base import Listing, PriceList, ProviderError
 
 logger = logging.getLogger(__name__)
 FRESH_POLLS = 3  # So many polls may fail to come about before a page is stale; one that fails makes it stale at once.
+FRESH_AT_LEAST = timedelta(minutes=1)  # However quick its polls: the clock looks every few seconds.
 IMPORTED_FRESH_FOR = timedelta(days=30)  # A page that was brought by hand: nobody knows when the next will come.
 PAUSE_MAX = timedelta(hours=1)
 UNKNOWN_MAX = 200
@@ -62,7 +63,7 @@ def poll(price_list: PriceList, *, now: datetime, every: timedelta, leasable: bo
         _merge(price_list.name, page, lines, now=now, complete=True)
         Source.objects.filter(pk=source.pk).update(
             seen_at=now,
-            fresh_until=now + FRESH_POLLS * every,
+            fresh_until=now + max(FRESH_POLLS * every, FRESH_AT_LEAST),
             tried_at=now,
             next_try_at=now + every,
             failures=0,

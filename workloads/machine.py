@@ -48,6 +48,7 @@ class Nap:
 
     seconds: float
     then: Callable[[], object] | None = None
+    failed: bool = False  # The world did not answer: the next failure waits longer.
 
 
 Move = Hop | Nap
@@ -129,7 +130,7 @@ class Machine:
                 return step.run(subject, now)
         except ProviderError as error:
             logger.warning("%s.world-failed id=%s error=%s", subject._meta.model_name, subject.pk, error)
-            return Nap(seconds=min(2 ** min(subject.attempts, 10), NAP_MAX_S))
+            return Nap(seconds=min(2 ** min(subject.attempts, 10), NAP_MAX_S), failed=True)
 
     def _stumble(self, subject: Any, token: uuid.UUID, now: datetime) -> None:
         """A bug surfaces in the log, and the row is tried again later and later instead of at every tick."""
@@ -145,7 +146,8 @@ class Machine:
             release: dict[str, Any] = {"claim_token": None, "claimed_until": None}
             if isinstance(move, Nap):
                 wake_at = Least(F("wake_at"), models.Value(now + timedelta(seconds=move.seconds)))
-                if not row.update(wake_at=wake_at, attempts=min(subject.attempts + 1, 30), **release):
+                attempts = min(subject.attempts + 1, 30) if move.failed else 0
+                if not row.update(wake_at=wake_at, attempts=attempts, **release):
                     return False
             else:
                 arrived = {"state": move.to, "entered_at": now, "wake_at": now, "attempts": 0}

@@ -17,7 +17,7 @@ class Lifecycle(models.Model):
     state = models.CharField(max_length=16)
     entered_at = models.DateTimeField()
     wake_at = models.DateTimeField()
-    attempts = models.PositiveIntegerField(default=0)
+    attempts = models.PositiveIntegerField(default=0)  # That failed, in a row.
     claim_token = models.UUIDField(null=True)
     claimed_until = models.DateTimeField(null=True)
 

@@ -49,6 +49,14 @@ class Beat:
     notice: Notice | None = None
 
 
+def arrive(*, host: Host, now: datetime) -> None:
+    """An agent was let in: whoever waits for its machine looks at once."""
+    rental = host.rentals.filter(ended_at=None).first()
+    lease = _lease(rental.key) if rental else None
+    if lease is not None:
+        bell.wake("lease", lease.pk, now)
+
+
 def beat(*, host: Host, said: Beat, now: datetime) -> list[dict[str, Any]]:
     """Hear a host: note what it says of its leases, return the orders for those that it should hold."""
     market.hear(host=host, address=said.address, hardware=said.hardware, now=now)

@@ -111,7 +111,7 @@ def _unmet(unmet: operations.NeedUnmet, need: needs.Need) -> Refused:
     hint = (
         "loosen the constraint that excludes most"
         if answer.considered
-        else "no price list is loaded and no host is registered"
+        else "no offer is open: `yard offers sources` tells what was read and what is stale"
     )
     return Refused(422, "need_unmet", message, hint, excluded=excluded, offers_considered=answer.considered)
 

@@ -24,7 +24,8 @@ PROGRAMS = Path(__file__).parent / "programs"
 class Yard:
     """One running broker and its three hosts."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **settings: str) -> None:
+        """settings: variables of the broker's environment, over the usual ones."""
         self.home = home
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -38,12 +39,17 @@ class Yard:
             "GPUYARD_PRICE_LISTS": "",
             "GPUYARD_POLL_S": "0.5",
             "EXAMPLE": "0",
+            **settings,
         }
         self.log = (home.parent / "up.log").open("w")
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "up"], cwd=ROOT, env=self.env, stdout=self.log, stderr=subprocess.STDOUT
         )
-        self.until(lambda: "Up." in (home.parent / "up.log").read_text(), "the broker is up", limit_s=90)
+        try:
+            self.until(lambda: "Up." in (home.parent / "up.log").read_text(), "the broker is up", limit_s=90)
+        except BaseException:
+            self.stop()
+            raise
         kept = json.loads((home / "client.json").read_text())
         self.client = Client(url=kept["url"], api_key=kept["api_key"])
 

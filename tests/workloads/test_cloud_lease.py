@@ -13,7 +13,7 @@ import pytest
 from offers import boot, marketplace, poll
 from offers.models import Host, Offer, Rental
 from providers import registry
-from providers.base import MachineState, NoCapacity, Reason, Unreachable
+from providers.base import MachineState, NoCapacity, Reason, Rejected, Unreachable
 from providers.fake import Fake
 from tests.conftest import Agent
 from tests.providers.test_fake import LISTING
@@ -30,6 +30,7 @@ class Cloud(Fake):
     def __init__(self, **more):
         super().__init__(price_list=[LISTING], **more)
         self.orders, self.looks, self.lose_answers, self.booting = [], 0, 0, False
+        self.ended, self.refusals = [], []  # Keys; errors, each raised by one terminate.
 
     def launch(self, order):
         self.orders.append(order)
@@ -38,6 +39,12 @@ class Cloud(Fake):
             self.lose_answers -= 1
             raise Unreachable("the answer was lost")
         return machine
+
+    def terminate(self, key):
+        self.ended.append(key)
+        if self.refusals:
+            raise self.refusals.pop(0)
+        super().terminate(key)
 
     def machines(self):
         self.looks += 1
@@ -135,6 +142,19 @@ def test_a_machine_that_calls_before_its_cloud_says_that_it_runs_waits(order, se
     assert states() == ["held"]
 
 
+def test_a_machine_whose_agent_calls_is_looked_at_at_once(order, settle, cloud, boot_up):
+    cloud.look_every_s = 60
+    cloud.booting = True
+    order()
+    settle(seconds=2)
+    cloud.booting = False
+
+    agent = boot_up(cloud.orders[0])
+    settle(agent, seconds=2)
+
+    assert states() == ["held"], "it costs already: not only when the look of a minute ago is over"
+
+
 @pytest.mark.parametrize(("chips", "kind"), [(1, {"kind": "CPU", "memory_gib": 8.0}), (7, H100)])
 def test_a_machine_whose_accelerators_are_not_up_yet_is_waited_for(order, settle, cloud, boot_up, chips, kind):
     order()
@@ -186,6 +206,34 @@ def test_a_machine_that_its_cloud_takes_without_a_word_is_lost(held, settle, clo
     assert states()[0] == "lost"
     assert Lease.objects.order_by("id").first().closed_at is not None
     assert Rental.objects.get(key=cloud_key()).ended_at is not None
+    assert cloud.ended == [cloud_key()], "it may lie there stopped, with a disk that costs"
+
+
+def test_a_machine_that_is_gone_and_whose_agent_is_silent_is_not_believed_in_until_the_next_look(held, settle, cloud):
+    cloud.look_every_s = 60
+    settle(held, seconds=12)
+    looks = cloud.looks
+    settle(held, seconds=30)
+    assert cloud.looks - looks <= 1, "while the agent speaks, the cloud is asked no more often"
+
+    cloud.interrupt(cloud_key())
+    settle(seconds=15)
+
+    assert states()[0] == "lost"
+
+
+@pytest.mark.parametrize(
+    ("errors", "asked"),
+    [([Unreachable("down")] * 2, 3), ([Unreachable("down")] * 9, 4), ([Rejected("may not")] * 9, 1)],
+)
+def test_what_is_left_of_a_lost_machine_is_asked_away_but_not_for_ever(held, settle, cloud, errors, asked):
+    cloud.interrupt(cloud_key())
+    cloud.refusals = list(errors)
+
+    settle(seconds=20)
+
+    assert states()[0] == "lost"
+    assert cloud.ended == [cloud_key()] * asked
 
 
 def test_a_machine_that_is_not_listed_at_once_is_waited_for_and_one_that_never_is_is_lost(order, settle, cloud):
@@ -268,10 +316,8 @@ def test_an_agent_that_is_silent_for_long_is_lost_and_its_machine_ended(held, se
 
     assert states()[0] == "lost"
     assert "was not heard for 60 s" in Lease.objects.order_by("id").first().why
-    clock.forward(seconds=6)
-    assert cloud_key() in cloud.rented
-    assert end_orphans(now=clock.now) == 1
     assert cloud_key() not in cloud.rented
+    assert end_orphans(now=clock.forward(seconds=6)) == 0
     answer = held.post("/v1/agent/beat", {"address": "a", "hardware": held.hardware})
     assert answer.status_code == 401, "it is let in no more"
 

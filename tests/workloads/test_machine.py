@@ -126,6 +126,26 @@ def test_a_world_that_is_away_is_asked_again_with_growing_pauses(lease, clock, r
     assert pauses == [1, 2, 4, 8]
 
 
+def test_a_world_that_answers_again_is_forgiven_its_silence(lease, clock, replace_step):
+    moves = [Nap(seconds=20)] * 12 + ["away", "away", Nap(seconds=20), "away"]
+
+    def run(subject, now):
+        move = moves.pop(0)
+        if move == "away":
+            raise Unreachable("the cloud is down")
+        return move
+
+    replace_step("requested", run)
+
+    pauses = []
+    while moves:
+        move = lease_machine.advance(lease.pk, clock.now)
+        pauses.append(move.seconds)
+        clock.forward(seconds=move.seconds)
+
+    assert pauses == [20] * 12 + [1, 2, 20, 1]
+
+
 def test_lateness_leads_where_the_state_says(lease, clock):
     clock.forward(minutes=6)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,15 +11,18 @@ from django.conf import settings
 from offers import accounts, boot, marketplace, sightings
 from offers.models import Host
 from offers.queries import provider, rental_of
-from providers.base import LaunchOrder, MachineState, Market, NoCapacity, Provider, Rejected
+from providers.base import LaunchOrder, MachineState, Market, NoCapacity, Provider, ProviderError, Rejected, Unreachable
 from providers.base import Machine as RentedMachine
 from workloads import operations
 from workloads.machine import Hop, Machine, Move, Nap
 from workloads.models import Lease, Node
 
+logger = logging.getLogger(__name__)
 State = Lease.State
 lease_machine = Machine(Lease, final=Lease.DEAD)
 LISTED_WITHIN = timedelta(minutes=1)  # Clouds' lists are eventually consistent: a machine may appear later than said.
+LISTEN_EVERY_S = 5  # How often an agent's silence is looked for: it tells of a loss sooner than the clouds' lists.
+CLEAR_TRIES = 3  # What is left of a lost machine may cost, but its replacement does not wait for long.
 
 
 @lease_machine.step(
@@ -87,6 +91,8 @@ def booting(lease: Lease, now: datetime) -> Move:
             return Nap(seconds=_provider(lease).look_every_s)
         return _lost(lease, now, "vanished while it booted")
     address = _address(lease, machine, now)
+    if machine.state is MachineState.BOOTING and address is not None:
+        machine = _look_again(lease, now) or machine
     if machine.state is not MachineState.RUNNING or address is None:
         return Nap(seconds=_provider(lease).look_every_s)
     return Hop(to=State.HELD, then=lambda: Node.objects.create(lease=lease, address=address, seen_at=now))
@@ -119,12 +125,15 @@ def held(lease: Lease, now: datetime) -> Move:
     if lease.release_requested_at:
         return Hop(to=State.RELEASING, why="no longer needed")
     machine = _machine(lease, now)
+    if machine is not None and _at_a_cloud(lease) and marketplace.silent(_host(lease), now):
+        machine = _look_again(lease, now)
     if machine is None:
         return _lost(lease, now, "the machine is gone: not heard of, or taken back by its owner")
     if _at_a_cloud(lease) and marketplace.silent(_host(lease), now, after=timedelta(seconds=settings.CLOUD_SILENCE_S)):
         return _lost(lease, now, f"its agent was not heard for {settings.CLOUD_SILENCE_S:g} s")
     leaving_at = _leaving_at(lease, machine, now)
-    return Nap(seconds=_provider(lease).look_every_s, then=lambda: _pass_notice_on(lease, leaving_at, now))
+    seconds = min(_provider(lease).look_every_s, LISTEN_EVERY_S)
+    return Nap(seconds=seconds, then=lambda: _pass_notice_on(lease, leaving_at, now))
 
 
 def _leaving_at(lease: Lease, machine: RentedMachine, now: datetime) -> datetime | None:
@@ -162,7 +171,22 @@ def _refused(lease: Lease, now: datetime, why: str) -> Hop:
 
 
 def _lost(lease: Lease, now: datetime, why: str) -> Hop:
+    if _at_a_cloud(lease):
+        _clear(lease)
     return _end(lease, State.LOST, now, why=why, set={"closed_at": now, "why": why})
+
+
+def _clear(lease: Lease) -> None:
+    """End what is left of a lost machine: it may lie there stopped, its disk costing, or run without our agent."""
+    cloud = _provider(lease)
+    try:
+        cloud.terminate(lease.key)
+    except ProviderError as error:
+        if isinstance(error, Unreachable) and lease.attempts < CLEAR_TRIES:
+            raise
+        logger.warning("lease.not-cleared id=%s error=%s", lease.pk, error)
+    finally:
+        sightings.forget(cloud, owner_id=_holder(lease))
 
 
 def _end(lease: Lease, to: str, now: datetime, *, why: str = "", set: dict[str, Any]) -> Hop:
@@ -182,6 +206,12 @@ def _holder(lease: Lease) -> int | None:
 
 def _machine(lease: Lease, now: datetime) -> RentedMachine | None:
     return sightings.find_machine(_provider(lease), lease.key, now=now, owner_id=_holder(lease))
+
+
+def _look_again(lease: Lease, now: datetime) -> RentedMachine | None:
+    """Ask the cloud itself: the agent does not behave as the last look says. Seconds count, the machine costs."""
+    sightings.forget(_provider(lease), owner_id=_holder(lease))
+    return _machine(lease, now)
 
 
 def _at_a_cloud(lease: Lease) -> bool:
