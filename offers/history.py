@@ -24,6 +24,7 @@ HOURS_FOR = timedelta(days=8)  # A chart over a longer time is drawn in days.
 FINE_FOR = timedelta(days=32)  # So long hours are kept; days are kept for ever.
 BY = ("", "provider", "region", "market")
 POINTS_AT_ONCE = 50_000
+LOCK_SPACE = 0x6F68  # "oh": keeps this advisory lock apart from others'.
 
 
 class HistoryInvalid(Exception):
@@ -111,8 +112,9 @@ def draw_all(*, since: datetime, until: datetime) -> None:
 @transaction.atomic
 def draw(width: str, at: datetime) -> None:
     """Compute one bucket for every GPU, from the samples."""
-    PriceBucket.objects.filter(width=width, at=at).delete()
     with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [LOCK_SPACE])  # The clock and an import may meet here.
+        cursor.execute("DELETE FROM offers_pricebucket WHERE width = %s AND at = %s", [width, at])
         cursor.execute(
             """
             WITH in_force AS (

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import DatabaseError, connections
 
 from offers import history, poll
 from offers.history import Chart
@@ -155,3 +157,27 @@ class TestPublished:
 
         assert (again.kept, again.known) == (0, 1)
         assert PriceSample.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_draw_the_same_bucket_draw_it_one_after_the_other():
+    listed(8, at=NOON - DAY)
+    errors = []
+
+    def draw():
+        try:
+            for _ in range(10):
+                history.draw("day", MIDNIGHT)
+        except DatabaseError as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=draw) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert not errors
+    assert PriceBucket.objects.filter(region="", provider="", market="").count() == 1
