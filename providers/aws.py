@@ -113,7 +113,7 @@ class Aws:
         answer = self.account.ask(
             order.region, "run_instances", **aws_machines.request(self.account, order, self.image)
         )
-        return machine(_rows(answer, "Instances")[0])
+        return machine(next(iter(fields.all_of(answer, "Instances", "ec2:run_instances")), None))
 
     def machines(self) -> Iterable[Machine]:
         """Return our machines in every region. Raises ProviderError, also when a single region does not answer."""
@@ -135,8 +135,11 @@ class Aws:
     def regions(self) -> list[str]:
         """Return the regions to work in: those that were given, or all that the account has enabled."""
         if not self._regions:
-            rows = self.account.pages(HOME, "describe_regions", "Regions")
-            self._regions = list(aws_prices.readable(rows, lambda row: fields.text(row["RegionName"]), self.skipped))
+            try:
+                rows = self.account.pages(HOME, "describe_regions", "Regions")
+                self._regions = [fields.text(row["RegionName"]) for row in rows]
+            except BAD_ROW:  # What runs there would seem gone.
+                raise Unreachable("ec2:describe_regions: no name of a region", reason=Reason.OUTAGE) from None
         if not self._regions:  # No region would mean that every machine is gone.
             raise Unreachable("ec2:describe_regions: no region", reason=Reason.OUTAGE)
         return self._regions
@@ -211,7 +214,7 @@ class Aws:
     def _instances(self, region: str, states: Iterable[str], key: str = "*") -> list[Any]:
         ours = matching(f"tag:{TAG}", PREFIX + key) + matching("instance-state-name", *states)
         reservations = self.account.pages(region, "describe_instances", "Reservations", Filters=ours)
-        return [instance for reservation in reservations for instance in _rows(reservation, "Instances")]
+        return [instance for reservation in reservations for instance in fields.all_of(reservation, "Instances", "ec2")]
 
     def _machines_in(self, region: str) -> list[Machine]:
         instances = self._instances(region, STATES)
@@ -230,17 +233,10 @@ class Aws:
         return {machine_id: aws_prices.instant(at) + NOTICE for machine_id, at in told}
 
     def _end(self, region: str, key: str) -> None:
-        ids = [instance["InstanceId"] for instance in self._instances(region, COSTING, key)]
+        ids = [fields.needed(instance, "InstanceId", "ec2") for instance in self._instances(region, COSTING, key)]
         try:
             if ids:
                 self.account.ask(region, "terminate_instances", InstanceIds=ids)
         except Rejected as error:
             if code_of(error) != "InvalidInstanceID.NotFound":
                 raise
-
-
-def _rows(answer: Any, name: str) -> list[Any]:
-    try:
-        return fields.records(answer[name])
-    except BAD_ROW:
-        raise Unreachable(f"ec2: no {name} that can be read", reason=Reason.OUTAGE) from None

@@ -54,7 +54,7 @@ _lock = threading.Lock()  # A session must not make two clients at once (boto3 g
 class Account:
     """Credentials, and the role to take with them where there is one. endpoint_url: for tests."""
 
-    access_key_id: str
+    access_key_id: str = field(repr=False)
     secret_access_key: str = field(repr=False)
     session_token: str = field(default="", repr=False)
     role_arn: str = ""
@@ -78,17 +78,18 @@ class Account:
         return answer
 
     def pages(self, region: str, verb: str, rows: str, *, service: str = "ec2", **asked: Any) -> list[Any]:
-        """Return the rows of every page. Errors as `ask`."""
+        """Return the rows of every page. Raises Unreachable for a page that has none, not even an empty list."""
         found: list[Any] = []
         for _ in range(PAGES_MAX):
             answer = self.ask(region, verb, service=service, **asked)
             page = answer.get(rows)
-            found += fields.records(page) if isinstance(page, list | dict) else []
-            token = answer.get("NextToken")
-            if not token:
-                break
-            asked["NextToken"] = token
-        return found
+            if not isinstance(page, list | dict):
+                raise Unreachable(f"{service}:{verb} {region}: an answer without {rows}", reason=Reason.OUTAGE)
+            found += fields.records(page)
+            if not answer.get("NextToken"):
+                return found
+            asked["NextToken"] = answer["NextToken"]
+        raise Unreachable(f"{service}:{verb} {region}: the list has no end", reason=Reason.OUTAGE)
 
     def products(self, region: str, **wanted: str) -> list[Any]:
         """Return the JSON texts of the EC2 products with these attributes in a region. Errors as `ask`."""

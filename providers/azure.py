@@ -9,6 +9,7 @@ What a team sets up first: docs/providers/azure.md.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -221,7 +222,7 @@ class Azure:
         try:
             found = self.arm.call("GET", path, params={"api-version": version, **params})
         except Rejected as error:
-            if error.status == 404 and "ResourceGroupNotFound" not in str(error.body):
+            if error.status == 404 and not re.search("(ResourceGroup|Subscription)NotFound", str(error.body)):
                 return None
             raise
         return _object(found)
@@ -236,7 +237,7 @@ class Azure:
         try:
             return self.arm.ask("DELETE", path, params={"api-version": version}).status != 204
         except Rejected as error:
-            if error.status == 404:
+            if error.status == 404 and "SubscriptionNotFound" not in str(error.body):
                 return False
             raise
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from providers import fields, http
 from providers.azure_prices import instant, region_name, size_of
-from providers.base import BAD_ROW, Listing, Market, PricePoint, ProviderError, Stock
+from providers.base import BAD_ROW, Listing, Market, PricePoint, ProviderError, Reason, Stock, Unreachable
 
 SKUS, GRAPH, SCORES = "2021-07-01", "2022-10-01", "2025-06-05"  # api-version
 GRAPH_PATH = "/providers/Microsoft.ResourceGraph/resources"
@@ -76,14 +76,12 @@ def pages(arm: http.Client, path: str, **params: str) -> Iterator[Any]:
     """Yield the rows of an ARM list over all its pages. Raises ProviderError."""
     answer = arm.call("GET", path, params={name.replace("_", "-"): value for name, value in params.items()})
     for _ in range(PAGES_MAX):
-        if not isinstance(answer, dict):
-            return
-        rows = answer.get("value")
-        yield from rows if isinstance(rows, list) else rows.values() if isinstance(rows, dict) else ()
+        yield from fields.all_of(answer, "value", "azure")
         link = answer.get("nextLink")
-        if not isinstance(link, str) or not link.startswith("http"):
+        if not link:
             return
-        answer = arm.call("GET", link)
+        answer = arm.call("GET", str(link))
+    raise Unreachable(f"azure: {path.rpartition('/')[2]}: the list has no end", reason=Reason.OUTAGE)
 
 
 def graph(arm: http.Client, query: str) -> Iterator[Any]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from providers.base import Reason, Unreachable
+
 ABSURD_USD_PER_HOUR = Decimal(100_000)  # No machine on any list costs a thousandth of it per GPU.
 TEXT_MAX = 200
 _HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON may hold one (RFC 8259, section 8.2); UTF-8 cannot.
@@ -29,6 +31,30 @@ def records(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError(f"a list is needed, not {type(value).__name__}")
     return value
+
+
+def all_of(answer: Any, name: str, what: str) -> list[dict[str, Any]]:
+    """
+    Return the objects of the list `name` of an answer, where what is missing counts as gone: an account's machines.
+
+    Rows of another kind are left out, but a list of nothing else is none. A map counts when it holds objects and
+    nothing else: an empty one, or one with texts, is how errors look. Raises Unreachable.
+    """
+    told = answer.get(name) if isinstance(answer, dict) else None
+    rows = list(told.values()) if isinstance(told, dict) else told if isinstance(told, list) else [None]
+    found = [row for row in rows if isinstance(row, dict)]
+    is_list = bool(found) and len(found) == len(rows) if isinstance(told, dict) else bool(found) or not rows
+    if not is_list:
+        raise Unreachable(f"{what}: an answer without a list of {name}", reason=Reason.OUTAGE)
+    return found
+
+
+def needed(row: Mapping[str, Any], name: str, what: str) -> str:
+    """Return a field without which a machine of ours cannot be ended. Raises Unreachable: it must not seem gone."""
+    try:
+        return text(row.get(name))
+    except ValueError as error:
+        raise Unreachable(f"{what}: a machine of ours has no {name}: {error}", reason=Reason.OUTAGE) from None
 
 
 def text(value: Any, default: str | None = None) -> str:

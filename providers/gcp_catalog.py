@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -66,15 +66,27 @@ def aggregated(
     """
     for answer in _pages(compute, f"{path}/aggregated/{kind}", filter=chosen, maxResults=500):
         try:
-            if whole and answer.get("unreachables"):
-                raise ValueError(f"zones without an answer: {answer['unreachables']}")
-            for scope, held in fields.record(answer.get("items") or {}).items():
+            scopes = fields.record(answer.get("items") or {})
+            if whole and (gaps := _gaps(answer, scopes, kind)):
+                raise ValueError(f"zones without an answer: {gaps}")
+            for scope, held in scopes.items():
                 for row in fields.records(fields.record(held).get(kind)):
                     yield scope.removeprefix("zones/"), row
         except ValueError as error:
             if whole:
                 raise Unreachable(f"gcp: {kind}: {error}", reason=Reason.OUTAGE) from None
             skipped[f"{kind}: {error}"[:80]] += 1
+
+
+def _gaps(answer: dict[str, Any], scopes: Mapping[str, Any], kind: str) -> str:
+    """Name the zones of which a page tells nothing, not even in a warning that there is nothing on it."""
+    gaps = [str(zone) for zone in fields.records(answer.get("unreachables"))]
+    for scope, held in scopes.items():
+        rows, warning = fields.record(held).get(kind), fields.record(held.get("warning") or {})
+        is_told = isinstance(rows, list) and (not rows or any(isinstance(row, dict) for row in rows))
+        if not is_told and (rows is not None or warning.get("code") != "NO_RESULTS_ON_PAGE"):
+            gaps.append(scope)
+    return ", ".join(gaps) or ("" if scopes else "all")
 
 
 def _skus(billing: http.Client, skipped: Counter[str]) -> Iterator[Any]:

@@ -80,25 +80,22 @@ class Lambda:
 
     def launch(self, order: LaunchOrder) -> Machine:
         """Rent an instance. Raises NoCapacity, Rejected, Unreachable."""
-        for instance in self._instances_of(order.key):
-            if (machine := next(_machine(instance), None)) and machine.state is not MachineState.STOPPING:
-                return machine
-            raise NoCapacity(f"lambda: the instance of {order.key} has ended", reason=Reason.SOLD_OUT)
+        if bought := self._bought(order.key):
+            return bought
         self._look_at_price(order)
         script = order.startup_script
-        answer = self.client.call(
-            "POST",
-            "/api/v1/instance-operations/launch",
-            body={
-                "region_name": order.region,
-                "instance_type_name": order.machine_type,
-                "ssh_key_names": [self._ssh_key()],  # "Currently, exactly one".
-                "name": PREFIX + order.key,
-                # cloud-init runs what begins so, and takes anything else for its own configuration.
-                "user_data": script if script.startswith("#!") else f"#!/bin/bash\n{script}",
-            },
-            every_s=LAUNCH_EVERY_S,
-        )
+        body = {
+            "region_name": order.region,
+            "instance_type_name": order.machine_type,
+            "ssh_key_names": [self._ssh_key()],  # "Currently, exactly one".
+            "name": PREFIX + order.key,
+            # cloud-init runs what begins so, and takes anything else for its own configuration.
+            "user_data": script if script.startswith("#!") else f"#!/bin/bash\n{script}",
+        }
+        http.pace(self.name, f"{self.client.identity} launch", LAUNCH_EVERY_S).wait()
+        if bought := self._bought(order.key):  # By a launch whose answer was lost, and listed only now.
+            return bought
+        answer = self.client.call("POST", "/api/v1/instance-operations/launch", body=body)
         try:
             machine_id = fields.text(answer["data"]["instance_ids"][0])
         except BAD_ROW:
@@ -107,15 +104,14 @@ class Lambda:
 
     def machines(self) -> Iterable[Machine]:
         """Return our instances. Raises ProviderError."""
-        for instance in self._instances():
-            yield from _machine(instance)
+        return [machine for instance in self._instances() for machine in _machine(instance)]
 
     def terminate(self, key: str) -> None:
         """Terminate every instance of that key. Raises ProviderError."""
         for instance in self._instances_of(key):
             if instance.get("status") in ("terminating", "terminated"):
                 continue
-            ids = {"instance_ids": [str(instance.get("id"))]}
+            ids = {"instance_ids": [fields.needed(instance, "id", "lambda")]}
             try:
                 self.client.call("POST", "/api/v1/instance-operations/terminate", body=ids, again=True)
             except Rejected as error:
@@ -136,6 +132,15 @@ class Lambda:
         operations = [f"POST /api/v1/instance-operations/{name}" for name in ("launch", "terminate")]
         return permissions + [Permission(name=name, granted=None, why="only doing it tells") for name in operations]
 
+    def _bought(self, key: str) -> Machine | None:
+        """Return what a key has bought already. Raises NoCapacity when that has ended: a key is used once."""
+        found = self._instances_of(key)
+        machines = (machine for instance in found for machine in _machine(instance))
+        alive = next((machine for machine in machines if machine.state is not MachineState.STOPPING), None)
+        if found and alive is None:
+            raise NoCapacity(f"lambda: the instance of {key} has ended", reason=Reason.SOLD_OUT)
+        return alive
+
     def _look_at_price(self, order: LaunchOrder) -> None:
         """Raise Rejected when the type costs more than agreed or is not sold, NoCapacity when the region has none."""
         items = self._data("/api/v1/instance-types")
@@ -155,7 +160,8 @@ class Lambda:
 
     def _ssh_key(self) -> str:
         """Return the name of the key to launch with. Raises Rejected: an instance cannot be launched without one."""
-        found = [str(key.get("name")) for key in _records(self._data("/api/v1/ssh-keys")) if key.get("name")]
+        keys = fields.all_of(self.client.get("/api/v1/ssh-keys"), "data", "lambda: SSH keys")
+        found = [str(key.get("name")) for key in keys if key.get("name")]
         for name in found:
             if self.ssh_key_name in ("", name):
                 return name
@@ -163,7 +169,7 @@ class Lambda:
         raise Rejected(f"lambda: the account lacks {needed}", reason=Reason.BAD_REQUEST)
 
     def _instances(self) -> list[dict[str, Any]]:
-        return _records(self._data("/api/v1/instances"))
+        return fields.all_of(self.client.get("/api/v1/instances"), "data", "lambda: instances")
 
     def _instances_of(self, key: str) -> list[dict[str, Any]]:
         return [instance for instance in self._instances() if instance.get("name") == PREFIX + key]
@@ -175,10 +181,6 @@ class Lambda:
         if not isinstance(data, list | dict):
             raise Unreachable(f"lambda: an answer without data: {path}", reason=Reason.OUTAGE)
         return data
-
-
-def _records(data: Any) -> list[dict[str, Any]]:
-    return [one for one in fields.records(data) if isinstance(one, dict)]
 
 
 def _by_region(items: Any) -> Iterator[tuple[Any, Any]]:
@@ -219,11 +221,11 @@ def _translate(row: tuple[Any, Any]) -> Iterator[Listing]:
 def _machine(instance: dict[str, Any]) -> Iterator[Machine]:
     """Yield an instance of ours that is still rented, nothing for others."""
     name, status = str(instance.get("name")), str(instance.get("status"))
-    if name.startswith(PREFIX) and status not in GONE and instance.get("id"):
+    if name.startswith(PREFIX) and status not in GONE:
         address = instance.get("ip")
         yield Machine(
             key=name.removeprefix(PREFIX),
-            machine_id=str(instance["id"]),
+            machine_id=str(instance.get("id") or ""),
             state=STATES.get(status, MachineState.BOOTING),
             address=address if isinstance(address, str) and address else None,
         )
@@ -244,7 +246,5 @@ def _explain(status: int, body: Any) -> ProviderError | None:
         kind, reason = CODES[code]
         return kind("", reason=reason)
     if code.startswith("provider/"):
-        return Unreachable(
-            "", reason=Reason.OUTAGE
-        )  # Something behind Lambda did not answer, whatever the status says.
+        return Unreachable(reason=Reason.OUTAGE)  # Something behind Lambda did not answer, whatever the status says.
     return None

@@ -188,6 +188,8 @@ class Nebius:
         if not gpus:
             raise Rejected(f"{order.machine_type} is not sold as preemptible", reason=Reason.BAD_REQUEST)
         usd = ((order.max_usd_per_hour - disk_usd) / gpus).quantize(Decimal("0.001"), ROUND_DOWN)
+        if usd <= 0:
+            raise Rejected(f"{order.machine_type}: the disk alone costs more than agreed", reason=Reason.PRICE)
         price = billing.MaxPriceV1(max_price=str(usd))
         spec = billing.PricingPolicySpec(
             compute_instance_spec=billing.ComputeInstanceSpec(v1=billing.ComputeInstanceSpecV1(platform=platform)),

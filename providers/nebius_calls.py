@@ -62,7 +62,7 @@ DETAILS: dict[str, tuple[type[ProviderError], Reason]] = {
 
 
 class Account(NamedTuple):
-    """Where to call, and as whom. Never printed: it holds secrets."""
+    """Where to call, and as whom."""
 
     base_url: str
     parent_id: str
@@ -70,6 +70,9 @@ class Account(NamedTuple):
     service_account_id: str
     public_key_id: str
     private_key: str
+
+    def __repr__(self) -> str:
+        return f"Account({self.parent_id!r})"  # The rest is secret.
 
 
 class Calls:
@@ -122,6 +125,7 @@ class Calls:
             if not answer.next_page_token:
                 return
             query["page_token"] = answer.next_page_token
+        raise Unreachable(f"{client.__name__}: the list has no end", reason=Reason.OUTAGE)
 
     def finish(self, operation: Any) -> None:
         """Watch an operation for a short while. Raises ProviderError when it ends badly."""

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -108,10 +108,10 @@ class Prime:
 
     def terminate(self, key: str) -> None:
         """Delete every pod with the key."""
-        for pod in list(self._pods(key)):  # All pages first: what is deleted moves the rest forward.
+        for pod in self._pods(key):
             if pod.get("status") != "DELETING":
                 try:
-                    self.client.call("DELETE", f"/pods/{pod['id']}")
+                    self.client.call("DELETE", f"/pods/{fields.needed(pod, 'id', 'prime')}")
                 except Rejected as error:
                     if error.status != 404:
                         raise
@@ -134,30 +134,30 @@ class Prime:
         return told
 
     def _items(self, **query: Any) -> Iterator[Any]:
-        return self._all(
-            "/availability/gpus", "items", "totalCount", lambda page, _: {"page": page}, page_size=PAGE, **query
-        )
-
-    def _pods(self, key: str | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the account's pods that bear a key of ours, or that key."""
-        for pod in self._all("/pods/", "data", "total_count", lambda _, seen: {"offset": seen}, limit=PAGE):
-            is_there = isinstance(pod, dict) and isinstance(pod.get("id"), str) and pod.get("status") != "TERMINATED"
-            if is_there and (own := _key(pod)) and key in (None, own):
-                yield pod
-
-    def _all(
-        self, path: str, rows: str, total: str, turn: Callable[[int, int], dict[str, int]], **query: Any
-    ) -> Iterator[Any]:
-        """Yield the rows of all pages; turn: (page from 1, rows seen) -> what asks for the page."""
         seen = 0
         for page in range(1, PAGES_MAX + 1):
-            answer = self.client.get(path, **turn(page, seen), **query)
-            found = _rows(answer, rows)
+            answer = self.client.get("/availability/gpus", page=page, page_size=PAGE, **query)
+            found = _rows(answer, "items")
             yield from found
             seen += len(found)
-            promised = fields.positive(answer.get(total))
+            promised = fields.positive(answer.get("totalCount"))
             if not found or (seen >= promised if promised else len(found) < PAGE):
                 return
+
+    def _pods(self, key: str | None = None) -> list[dict[str, Any]]:
+        """Return the pods that bear a key of ours, or that key. Raises Unreachable when some may be missing."""
+        found, totals = list[dict[str, Any]](), set[float]()
+        for _ in range(PAGES_MAX):
+            answer = self.client.get("/pods/", offset=len(found), limit=PAGE)
+            page = fields.all_of(answer, "data", "prime")
+            found += page
+            totals.add(fields.positive(answer.get("total_count")) or 0)
+            if not page or len(totals) > 1 or len(found) >= max(totals):
+                break
+        if len(totals) > 1 or len(found) < max(totals) or (not max(totals) and len(page) >= PAGE):
+            raise Unreachable("prime: pods came or went between two pages", reason=Reason.OUTAGE)
+        alive = (pod for pod in found if pod.get("status") != "TERMINATED")
+        return [pod for pod in alive if (own := _key(pod)) and key in (None, own)]
 
     def _request(self, order: LaunchOrder) -> dict[str, Any]:
         """Return the body that rents the line as it is offered now. Raises NoCapacity, Rejected."""
@@ -221,7 +221,7 @@ def _machine(pod: dict[str, Any]) -> Machine | None:
     if not key or status in LOST:
         return None
     state = STATES.get(str(status), MachineState.BOOTING)
-    return Machine(key=key, machine_id=pod["id"], state=state, address=_address(pod))
+    return Machine(key=key, machine_id=str(pod.get("id") or ""), state=state, address=_address(pod))
 
 
 def _address(pod: dict[str, Any]) -> str | None:

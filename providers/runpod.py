@@ -118,14 +118,13 @@ class Runpod:
     def machines(self) -> Iterable[Machine]:
         """Return our pods that are not stopped or broken: RunPod does not start those again. Raises ProviderError."""
         for pod in self._pods():
-            with contextlib.suppress(*BAD_ROW):
-                yield from _machine(pod)
+            yield from _machine(pod)
 
     def terminate(self, key: str) -> None:
         """Delete every pod of that key, stopped and broken ones too. Raises ProviderError."""
         for pod in self._pods_of(key):
             try:
-                self.client.call("DELETE", f"/v2/pods/{quote(str(pod.get('id')), safe='')}")
+                self.client.call("DELETE", f"/v2/pods/{quote(fields.needed(pod, 'id', 'runpod'), safe='')}")
             except Rejected as error:
                 if error.status != 404:
                     raise
@@ -147,9 +146,10 @@ class Runpod:
     def _accepted(self, pod: Any, order: LaunchOrder) -> Machine:
         """Return the pod of an order as a machine, or delete it: it is dead, or dearer than was agreed."""
         try:
-            alive, usd_per_hour = list(_machine(pod)), fields.number(pod.get("cost")) or 0
+            name, usd_per_hour = fields.text(pod["name"]), fields.number(pod.get("cost")) or 0
         except BAD_ROW:
             raise Unreachable("runpod: no pod", reason=Reason.OUTAGE) from None
+        alive = list(_machine(pod | {"name": name}))
         if alive and usd_per_hour <= order.max_usd_per_hour + ROUNDING_USD:
             return alive[0]
         self.terminate(order.key)
@@ -157,11 +157,11 @@ class Runpod:
             raise Rejected(f"runpod: the pod costs {usd_per_hour} USD an hour", reason=Reason.PRICE)
         raise NoCapacity(f"runpod: the pod of {order.key} has ended", reason=Reason.SOLD_OUT)
 
-    def _pods(self) -> list[Any]:
-        return _items(self.client.get("/v2/pods"), "pods")
+    def _pods(self) -> list[dict[str, Any]]:
+        return fields.all_of(self.client.get("/v2/pods"), "pods", "runpod")
 
     def _pods_of(self, key: str) -> list[dict[str, Any]]:
-        return [pod for pod in self._pods() if isinstance(pod, dict) and pod.get("name") == PREFIX + key]
+        return [pod for pod in self._pods() if pod.get("name") == PREFIX + key]
 
 
 def _translate(row: tuple[Any, Any], *, count: int, cloud: str) -> Iterator[Listing]:
@@ -205,15 +205,15 @@ def _by_data_centre(gpus: list[Any]) -> Iterator[tuple[Any, Any]]:
             yield gpu, centre
 
 
-def _machine(pod: Any) -> Iterator[Machine]:
-    """Yield a pod of ours that is alive, nothing for others. Raises BAD_ROW."""
-    name, running = str(pod["name"]), pod["status"] == "RUNNING"
-    if name.startswith(PREFIX) and pod["status"] not in DEAD:
+def _machine(pod: dict[str, Any]) -> Iterator[Machine]:
+    """Yield a pod of ours that is alive, nothing for others."""
+    name, status = str(pod.get("name") or ""), str(pod.get("status"))
+    if name.startswith(PREFIX) and status not in DEAD:
         yield Machine(
             key=name.removeprefix(PREFIX),
-            machine_id=fields.text(pod["id"]),
-            state=MachineState.RUNNING if running else MachineState.BOOTING,
-            address=_address(pod) if running else None,
+            machine_id=str(pod.get("id") or ""),
+            state=MachineState.RUNNING if status == "RUNNING" else MachineState.BOOTING,
+            address=_address(pod) if status == "RUNNING" else None,
         )
 
 

@@ -130,13 +130,13 @@ class Shadeform:
 
     def _instances(self, key: str | None = None) -> list[dict[str, Any]]:
         """Return what the account has that bears a key of ours, or that key."""
-        rows = [row for row in _rows(self.client.get("/instances"), "instances") if isinstance(row, dict)]
-        found = [row for row in rows if row.get("status") != "deleted" and isinstance(row.get("id"), str)]
+        rows = fields.all_of(self.client.get("/instances"), "instances", "shadeform")
+        found = [row for row in rows if row.get("status") != "deleted"]
         return [row for row in found if (own := _key(row)) and key in (None, own)]
 
     def _delete(self, instance: dict[str, Any]) -> None:
         try:
-            self.client.call("POST", f"/instances/{instance['id']}/delete", again=True)
+            self.client.call("POST", f"/instances/{fields.needed(instance, 'id', 'shadeform')}/delete", again=True)
         except Rejected as error:
             if error.status == 404:
                 return
@@ -213,7 +213,7 @@ def _machine(instance: dict[str, Any]) -> Machine | None:
     address, terms = instance.get("ip"), instance.get("rental_terms")
     return Machine(
         key=key,
-        machine_id=instance["id"],
+        machine_id=str(instance.get("id") or ""),
         state=STATES.get(str(status), MachineState.BOOTING),
         address=address if isinstance(address, str) and address else None,
         leaving_at=_instant(terms.get("ending_at")) if isinstance(terms, dict) else None,

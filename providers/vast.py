@@ -100,7 +100,7 @@ class Vast:
     def terminate(self, key: str) -> None:
         """Destroy every instance with this key's label and its disk, also one that is stopped."""
         for row in self._ours(key):
-            self._destroy(str(row["id"]))
+            self._destroy(fields.needed(row, "id", "vast"))
 
     def price_history(self, *, since: datetime, until: datetime) -> Iterable[PricePoint]:
         """Return nothing: no prices of the past are published."""
@@ -152,9 +152,7 @@ class Vast:
         token, ours = None, list[Mapping[str, Any]]()
         for _ in range(MACHINE_PAGES_MAX):
             page = self.client.get("/api/v1/instances/", limit=MACHINES_PAGE, after_token=token)
-            if not isinstance(page, dict) or not isinstance(page.get("instances"), list | dict):
-                raise Unreachable("vast: an answer without instances", reason=Reason.OUTAGE)
-            rows = (row for row in fields.records(page["instances"]) if isinstance(row, dict) and row.get("id"))
+            rows = fields.all_of(page, "instances", "vast")
             ours += [row for row in rows if (_key(row) == key if key else _key(row))]
             token = page.get("next_token")
             if not token:
@@ -163,7 +161,9 @@ class Vast:
 
     def _destroy(self, contract: str) -> None:
         try:
-            self.client.call("DELETE", f"/api/v0/instances/{contract}/")
+            answer = self.client.call("DELETE", f"/api/v0/instances/{contract}/")
+            if isinstance(answer, dict) and answer.get("success") is False:
+                raise Unreachable(f"vast: {contract} was not destroyed", reason=Reason.OUTAGE)
         except (Rejected, NoCapacity) as error:
             if error.status not in (404, 410):
                 raise
@@ -213,7 +213,7 @@ def _machine(row: Mapping[str, Any]) -> Machine:
     address = row.get("public_ipaddr") or row.get("ssh_host")
     return Machine(
         key=_key(row),
-        machine_id=str(row["id"]),
+        machine_id=str(row.get("id") or ""),
         state=MachineState.RUNNING if runs else MachineState.BOOTING,
         address=address.strip() if runs and isinstance(address, str) else None,
     )

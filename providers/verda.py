@@ -196,7 +196,7 @@ class Verda:
 
     def _ours(self, name: str = "") -> list[Mapping[str, Any]]:
         """Return the instances with a hostname of ours, or the one. Raises Unreachable when the answer is no list."""
-        rows = [row for row in verda_words.rows_of(self._get("/instances")) if isinstance(row, dict) and row.get("id")]
+        rows = verda_words.all_of(self._get("/instances"))
         return [row for row in rows if (row.get("hostname") == name if name else verda_words.key_of(row))]
 
     def _script(self, name: str, script: str) -> str:
@@ -209,7 +209,7 @@ class Verda:
         )
 
     def _scripts(self, name: str) -> list[Mapping[str, Any]]:
-        rows = [row for row in verda_words.rows_of(self._get("/scripts")) if isinstance(row, dict)]
+        rows = verda_words.all_of(self._get("/scripts"))
         return [row for row in rows if row.get("name") == name and row.get("id")]
 
     def _drop_scripts(self, name: str) -> None:
@@ -217,16 +217,13 @@ class Verda:
             self._end("DELETE", f"/scripts/{row['id']}")
 
     def _delete(self, row: Mapping[str, Any]) -> None:
-        disks = {row.get("os_volume_id"), *fields.records(row.get("volume_ids"))} - {None}
-        body = {
-            "id": [row["id"]],
-            "action": "delete",
-            "volume_ids": sorted(map(str, disks)),
-            "delete_permanently": True,
-        }
-        for result in self._end("PUT", "/instances", body=body) or []:
+        machine_id, disks = fields.needed(row, "id", "verda"), verda_words.disks_of(row)
+        body = {"id": [machine_id], "action": "delete", "volume_ids": disks, "delete_permanently": True}
+        told = self._end("PUT", "/instances", body=body)
+        for result in told if isinstance(told, list) else [told]:
             if isinstance(result, dict) and result.get("status") == "error":
-                raise Unreachable(f"verda: {row['id']} was not deleted: {http.redacted(str(result))}")
+                said = http.redacted(str(result))
+                raise Unreachable(f"verda: {machine_id} was not deleted: {said}", reason=Reason.OUTAGE)
 
     def _end(self, method: str, path: str, **options: Any) -> Any:
         """Delete something; what is gone already is no error."""

@@ -30,6 +30,11 @@ def rows_of(answer: Any) -> list[Any]:
     return fields.records(answer)
 
 
+def all_of(answer: Any) -> list[dict[str, Any]]:
+    """Return the rows of a list in which what is missing counts as gone. Raises Unreachable."""
+    return fields.all_of({"rows": answer if isinstance(answer, list) else None}, "rows", "verda")
+
+
 def identifier_of(told: Any) -> str:
     """Read the bare identifier that making something answers, also in quotes. Raises Unreachable."""
     found = str(told).strip().strip('"')
@@ -61,7 +66,7 @@ def machine_of(row: Mapping[str, Any]) -> Machine:
     address = row.get("ip")
     return Machine(
         key=key_of(row),
-        machine_id=str(row["id"]),
+        machine_id=str(row.get("id") or ""),
         state=STATES.get(str(row.get("status")), MachineState.BOOTING),
         address=address if isinstance(address, str) and address else None,
     )

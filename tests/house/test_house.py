@@ -16,6 +16,8 @@ HOUSES = ["broker", "billing", "workloads", "offers", "providers", "frontend/cli
 FILES = [path for house in HOUSES for path in sorted((ROOT / house).rglob("*.py")) if "migrations" not in path.parts]
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
+ADAPTER_LINES_MAX = 250
+NO_ADAPTERS = {"base.py", "http.py"}  # What all adapters stand on.
 NAMES_WITHOUT_AN_IDEA = {"utils", "helpers", "common", "core", "manager", "misc", "base_service"}
 # One door per library. The client, the node and the server are three programs, so each has a door of its own.
 ONE_DOOR = {
@@ -45,6 +47,11 @@ def test_a_file_fits_in_the_head(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno < FUNCTION_LINES_MAX, node.name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "providers").glob("*.py")), ids=name_of)
+def test_an_adapter_translates_and_nothing_else(path):
+    assert path.name in NO_ADAPTERS or path.read_text().count("\n") <= ADAPTER_LINES_MAX
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

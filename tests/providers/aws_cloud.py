@@ -151,6 +151,7 @@ class AwsCloud(Cloud):
         self.marked: dict[str, datetime] = {}  # {machine's id: when it was marked for termination}.
         self.bought: dict[tuple[str, str], tuple[dict[str, Any], Reply]] = {}
         self.sees_late = False  # DescribeInstances lags behind, as it may.
+        self.lists_instead: str | None = None  # What DescribeInstances says whatever there is.
         self.calls: list[Call] = []
 
     def made(self, action: str) -> list[Call]:
@@ -201,8 +202,8 @@ class AwsCloud(Cloud):
             return Reply({"Parameter": {"Name": call.asked["Name"], "Type": "String", "Value": value, "Version": 1}})
         if call.name == "ec2:RunInstances" and call.asked.get("DryRun") != "true":
             return self._run(call, request)
-        if call.name == "ec2:DescribeInstances" and self.sees_late:
-            return xml(call, "<reservationSet/>")
+        if call.name == "ec2:DescribeInstances" and (self.sees_late or self.lists_instead is not None):
+            return xml(call, "<reservationSet/>" if self.lists_instead is None else self.lists_instead)
         return self._pass_on(request)
 
     def _pass_on(self, request: Request) -> Reply:

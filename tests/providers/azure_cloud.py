@@ -28,10 +28,8 @@ EVERYTHING = [{"actions": ["*"], "notActions": [], "dataActions": [], "notDataAc
 
 def connected(cloud: Cloud, **more: Any) -> Azure:
     """The adapter with the right credentials."""
-    return Azure(
-        tenant_id=TENANT, client_id=CLIENT, client_secret=SECRET, subscription_id=SUBSCRIPTION,
-        base_url=cloud.url, login_url=cloud.url, prices_url=cloud.url, **more,
-    )  # fmt: skip
+    own = {"tenant_id": TENANT, "client_id": CLIENT, "client_secret": SECRET, "subscription_id": SUBSCRIPTION}
+    return Azure(**own | more, base_url=cloud.url, login_url=cloud.url, prices_url=cloud.url)
 
 
 class AzureCloud(AzureMarket):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 from dataclasses import replace
 from datetime import UTC
@@ -17,6 +19,7 @@ from providers import http
 from providers.base import (
     LaunchOrder,
     Listing,
+    Machine,
     MachineState,
     Market,
     NoCapacity,
@@ -26,7 +29,7 @@ from providers.base import (
     Rejected,
     Unreachable,
 )
-from tests.providers.cloud import spoilt
+from tests.providers.cloud import Reply, spoilt
 
 MUTATIONS = int(os.environ.get("MUTATIONS", "300"))  # `make mutations` tries 10,000.
 ERRORS = {
@@ -38,6 +41,10 @@ ERRORS = {
     "rate_limit": (Unreachable, Reason.RATE_LIMIT),
     "outage": (Unreachable, Reason.OUTAGE),
 }
+MARKED = "b1a2c3-lease-123"  # As offers.marks writes a key: this broker's mark, then the lease.
+LONGEST = "b1a2c3-lease-" + "7" * 27  # LaunchOrder.key has at most 40 characters.
+NO_LISTS = (None, [], {}, [None], {"error": "busy"}, {"error": {"code": "busy"}}, "busy", 7)
+NO_ROWS = (None, {}, [None], ["busy"], {"error": "busy"}, "busy", 7)
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +70,16 @@ def assert_sound(listing: Any, name: str) -> None:
         assert number is None or isinstance(number, int | float), listing
     assert listing.available is None or isinstance(listing.available, int), listing
     assert listing.seen_at.tzinfo is not None, listing
+
+
+def _without_id(body: Any, field: str, key: str, junk: Any) -> Any:
+    """Return an answer in which each row that holds a key has junk for an identifier."""
+    if isinstance(body, list):
+        return [_without_id(row, field, key, junk) for row in body]
+    if isinstance(body, dict):
+        changed = {name: _without_id(value, field, key, junk) for name, value in body.items()}
+        return changed | ({field: junk} if f"gpuyard-{key}" in body.values() else {})
+    return body
 
 
 class PriceListContract:
@@ -121,6 +138,10 @@ class ProviderContract(PriceListContract):
     """For everything at which machines can be rented."""
 
     impossible: tuple[str, ...] = ()  # Troubles that this cloud cannot make, each with the reason in a comment.
+    list_path = ""  # Where the machines of an account are listed, as a pattern; a GET.
+    list_name = ""  # The name of the list in that answer; empty: the answer is the list.
+    list_id = ""  # The field of a row by which its machine is ended; empty where that is the name.
+    looks_before_it_ends = True  # Whether terminate() reads that list.
 
     @pytest.fixture
     def order(self) -> LaunchOrder:
@@ -138,6 +159,10 @@ class ProviderContract(PriceListContract):
         """Put a machine of somebody else into the account, one without a key of ours."""
         raise NotImplementedError
 
+    def another(self, order: LaunchOrder, key: str) -> LaunchOrder:
+        """An order that differs from this one in its key, and in what a second machine must differ in at this cloud."""
+        return replace(order, key=key)
+
     def test_the_same_key_buys_one_machine(self, provider, order):
         first = provider.launch(order)
         second = provider.launch(order)
@@ -148,7 +173,7 @@ class ProviderContract(PriceListContract):
 
     def test_another_key_buys_another_machine(self, provider, order):
         one = provider.launch(order)
-        two = provider.launch(replace(order, key="lease-4711"))
+        two = provider.launch(self.another(order, "lease-4711"))
 
         assert one.machine_id != two.machine_id
         assert {machine.key for machine in provider.machines()} == {order.key, "lease-4711"}
@@ -181,6 +206,84 @@ class ProviderContract(PriceListContract):
 
         assert [machine.key for machine in provider.machines()] == [order.key]
 
+    @pytest.mark.parametrize("key", [MARKED, LONGEST])
+    def test_a_marked_key_is_found_and_ended_and_no_other_one(self, provider, order, cloud, key):
+        """A broker puts its mark before its keys (offers.marks), so that several can share an account."""
+        self.add_foreign_machine(cloud)
+        bare = self.another(order, key.partition("-")[2])
+        marked = provider.launch(replace(order, key=key))
+        other = provider.launch(bare)
+        self.settle(cloud)
+
+        again = provider.launch(replace(order, key=key))
+        assert (again.key, again.machine_id) == (key, marked.machine_id)
+        assert {(one.key, one.machine_id) for one in provider.machines()} == {
+            (key, marked.machine_id),
+            (bare.key, other.machine_id),
+        }
+
+        provider.terminate(key[:-1])
+        provider.terminate(bare.key)
+        assert [one.key for one in provider.machines() if one.state is not MachineState.STOPPING] == [key]
+
+        provider.terminate(key)
+        assert not [one for one in provider.machines() if one.state is not MachineState.STOPPING]
+
+    def test_a_list_of_another_shape_is_no_empty_account(self, provider, order, cloud):
+        """What is not listed counts as gone, so that an answer that cannot be read must be an error."""
+        assert self.list_path, "an adapter that does not speak HTTP overrides this test"
+        provider.launch(order)
+        # An empty list is an empty account where it is the whole answer.
+        answers = [shape for shape in NO_LISTS if shape != [] or self.list_name]
+        for answer in answers + [{self.list_name: rows} for rows in NO_ROWS if self.list_name]:
+            cloud.trouble = [("GET", self.list_path, Reply(answer))] * http.TRIES
+            with pytest.raises(ProviderError):
+                list(provider.machines())
+            cloud.trouble = [("GET", self.list_path, Reply(answer))] * http.TRIES
+            if self.looks_before_it_ends:
+                with pytest.raises(ProviderError):
+                    provider.terminate(order.key)
+            cloud.trouble = []
+
+        assert [machine.key for machine in provider.machines()] == [order.key]
+
+    @pytest.mark.parametrize("junk", [None, "", {}])
+    def test_a_machine_that_cannot_be_named_does_not_seem_gone(self, provider, order, cloud, monkeypatch, junk):
+        if not self.list_id:
+            return
+        provider.launch(order)
+        session = cloud.session()
+        monkeypatch.setattr(http, "_session", lambda name: session)
+        cloud.spoil = lambda body: _without_id(body, self.list_id, order.key, junk)
+
+        assert [machine.key for machine in provider.machines()] == [order.key]
+        with pytest.raises(ProviderError):
+            provider.terminate(order.key)
+
+    def test_whatever_the_answers_hold_a_look_ends_well(self, provider, order, cloud, monkeypatch):
+        """Spoils what is answered to every verb but the prices: none raises anything but an error of ours."""
+        session, numbers = cloud.session(), itertools.count(1)
+        monkeypatch.setattr(http, "_session", lambda name: session)
+
+        @settings(max_examples=MUTATIONS // 10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @given(seed=st.integers(min_value=0, max_value=2**63))
+        def look(seed: int) -> None:
+            random, wanted = Random(seed), replace(order, key=f"lease-{next(numbers)}")
+            with contextlib.suppress(ProviderError):
+                provider.launch(wanted)
+            cloud.spoil = lambda body: spoilt(body, random)
+            for verb in (lambda: provider.launch(wanted), lambda: provider.terminate(wanted.key), provider.check):
+                with contextlib.suppress(ProviderError):
+                    verb()
+            with contextlib.suppress(ProviderError):
+                assert all(isinstance(one, Machine) and isinstance(one.key, str) for one in provider.machines())
+            cloud.spoil = None
+            with contextlib.suppress(ProviderError):
+                provider.terminate(wanted.key)
+            self.settle(cloud)
+
+        look()
+
     @pytest.mark.parametrize("trouble", ERRORS)
     def test_a_trouble_is_told_apart(self, provider, order, cloud, trouble):
         if trouble in self.impossible:
@@ -194,6 +297,8 @@ class ProviderContract(PriceListContract):
 
         assert type(caught.value) is kind
         assert caught.value.reason is reason
+        for secret in self.secrets():
+            assert secret not in f"{caught.value} {caught.value!r}"
 
     def test_a_launch_that_nobody_heard_of_is_found_again(self, provider, order, cloud):
         self.make_trouble(cloud, "lost_answer")
@@ -214,6 +319,13 @@ class ProviderContract(PriceListContract):
         for secret in self.secrets():
             assert secret not in str(caught.value)
             assert secret not in repr(caught.value)
+
+    def test_no_secret_is_in_its_words(self, provider):
+        parts = [provider, *vars(provider).values()]
+        parts += [part for one in parts for name, part in getattr(one, "__dict__", {}).items() if "account" in name]
+
+        for secret in self.secrets():
+            assert not [part for part in parts if secret in f"{part} {part!r}"]
 
     def secrets(self) -> tuple[str, ...]:
         """The credentials that the provider was made with."""

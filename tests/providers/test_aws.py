@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from collections import Counter
@@ -153,6 +154,37 @@ class TestAws(ProviderContract):
 
         with tape.playing():
             poll()
+
+    def test_whatever_the_answers_hold_a_look_ends_well(self, cloud, order):
+        """Spoils what botocore has parsed of the list of machines, as the poll above."""
+        provider = account(cloud, regions=HOME)
+        provider.launch(order)
+        tape = Tape(provider)
+        with tape.recording():
+            assert list(provider.machines())
+
+        @settings(max_examples=MUTATIONS, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @given(seed=st.integers(min_value=0, max_value=2**63))
+        def look(seed):
+            tape.random = Random(seed)
+            for verb in (lambda: list(provider.machines()), lambda: provider.terminate(order.key)):
+                with contextlib.suppress(ProviderError):
+                    verb()
+
+        with tape.playing():
+            look()
+
+    @pytest.mark.parametrize(
+        "inside", ["", "<error/>", "<reservationSet><item/></reservationSet>", "<Errors><Error/></Errors>"]
+    )
+    def test_a_list_of_another_shape_is_no_empty_account(self, provider, order, cloud, inside):
+        """The same for XML: EC2 says that there is nothing with an empty set."""
+        provider.launch(order)
+        cloud.lists_instead = inside
+
+        for look in (lambda: list(provider.machines()), lambda: provider.terminate(order.key)):
+            with pytest.raises(Unreachable):
+                look()
 
     # Prices
 

@@ -72,6 +72,9 @@ def asked(cloud, method, ending):
 
 
 class TestAzure(ProviderContract):
+    list_path, list_name = r"/virtualMachines$", "value"
+    looks_before_it_ends = False  # It asks for the deletion by name.
+
     @pytest.fixture
     def cloud(self, cloud):
         return cloud
@@ -365,6 +368,16 @@ class TestMachines:
         provider.terminate(order.key)
 
         assert not cloud.kinds()
+
+    def test_what_is_in_a_subscription_that_cannot_be_found_is_not_gone(self, cloud, order):
+        """A 404 of a machine means that it is gone, but not this one."""
+        connected(cloud).launch(order)
+        lost = connected(cloud, subscription_id="another")
+
+        with pytest.raises(Rejected):
+            list(lost.machines())
+        with pytest.raises(Rejected):
+            lost.terminate(order.key)
 
     def test_terminating_one_leaves_the_next_alone(self, provider, cloud, order):
         provider.launch(replace(order, key="lease-1"))

@@ -50,6 +50,12 @@ class TestFake(ProviderContract):
     def test_whatever_the_answers_hold_a_poll_ends_well(self, provider, cloud, monkeypatch):
         """It has no answers that could be spoilt."""
 
+    def test_whatever_the_answers_hold_a_look_ends_well(self, provider, order, cloud, monkeypatch):
+        """Nor here."""
+
+    def test_a_list_of_another_shape_is_no_empty_account(self, provider, order, cloud):
+        """Nor here."""
+
     @pytest.fixture
     def order(self):
         return LaunchOrder(

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from providers import fields, http
+from providers.base import Unreachable
 
 NUMBERS = st.one_of(
     st.integers(),
@@ -156,3 +157,29 @@ def test_decoding_gives_json_or_a_value_error(raw: str):
         json.dumps(http.loads(raw), default=str)
     except ValueError:
         pass
+
+
+@pytest.mark.parametrize(
+    ("told", "rows"),
+    [([], []), ([{"id": 1}, None, 7], [{"id": 1}]), ({"a": {"id": 1}, "b": {"id": 2}}, [{"id": 1}, {"id": 2}])],
+)
+def test_a_whole_list_has_the_rows_that_are_objects(told, rows):
+    assert fields.all_of({"machines": told}, "machines", "cloud") == rows
+
+
+@pytest.mark.parametrize("told", [None, {}, [None], "none", 7, {"error": "busy"}, {"a": {"id": 1}, "error": "busy"}])
+def test_what_is_no_list_is_not_taken_for_an_empty_one(told):
+    with pytest.raises(Unreachable):
+        fields.all_of({"machines": told}, "machines", "cloud")
+
+
+@pytest.mark.parametrize("answer", [None, [], "busy", {}, {"hosts": []}])
+def test_an_answer_without_the_list_is_not_taken_for_an_empty_one(answer):
+    with pytest.raises(Unreachable):
+        fields.all_of(answer, "machines", "cloud")
+
+
+@pytest.mark.parametrize("row", [{}, {"id": None}, {"id": ""}, {"id": []}])
+def test_what_a_machine_needs_must_be_there(row):
+    with pytest.raises(Unreachable, match="cloud: a machine of ours has no id"):
+        fields.needed(row, "id", "cloud")

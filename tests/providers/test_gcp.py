@@ -64,6 +64,8 @@ def lines_of(provider, **chosen):
 
 
 class TestGcp(ProviderContract):
+    list_path, list_name = r"aggregated/instances$", "items"
+
     @pytest.fixture
     def cloud(self, cloud):
         return cloud
@@ -415,7 +417,8 @@ class TestLaunch:
 
     def test_a_machine_that_another_process_rented_meanwhile_is_ours(self, provider, cloud):
         first = provider.launch(ORDER)
-        cloud.trouble.append(("GET", "aggregated/instances", Reply({"items": {}})))
+        nothing = {"zones/us-central1-a": {"warning": {"code": "NO_RESULTS_ON_PAGE"}}}
+        cloud.trouble.append(("GET", "aggregated/instances", Reply({"items": nothing})))
         cloud.by_request.clear()
 
         assert provider.launch(ORDER).machine_id == first.machine_id
@@ -518,7 +521,18 @@ class TestMachines:
         with pytest.raises(Unreachable):
             provider.terminate("lease-123")
 
-    @pytest.mark.parametrize("answer", [[], {"items": 7}, {"items": {"zones/us-central1-a": {"instances": "x"}}}])
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            [],
+            {},
+            {"items": 7},
+            {"items": {"zones/us-central1-a": {"instances": "x"}}},
+            {"items": {"zones/us-central1-a": {"instances": [None]}}},
+            {"items": {"zones/us-central1-a": {}}},
+            {"items": {"zones/us-central1-a": {"warning": {"code": "UNREACHABLE"}}}},
+        ],
+    )
     def test_an_answer_that_makes_no_sense_is_not_the_end_of_all_machines(self, provider, cloud, answer):
         cloud.trouble.append(("GET", "aggregated/instances", Reply(answer)))
 

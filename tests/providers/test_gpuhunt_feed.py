@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from providers.base import Listing, Market, ProviderError, Rejected
 from providers.gpuhunt_feed import GpuHunt, cross_check
 from tests.providers.cloud import Cloud, Reply, Request
+from tests.providers.contract import PriceListContract, assert_sound
 
 HEADER = (
     "instance_name,location,price,cpu,memory,gpu_count,gpu_name,gpu_memory,spot,disk_size,gpu_vendor,flags,cpu_arch,"
@@ -30,6 +31,22 @@ def folder(tmp_path):
     for name, rows in {"aws": AWS, "gcp": GCP, "lambdalabs": LAMBDA, "nebius": NEBIUS}.items():
         (tmp_path / f"{name}.csv").write_text(HEADER + rows)
     return tmp_path
+
+
+class TestGpuHunt(PriceListContract):
+    @pytest.fixture
+    def provider(self, folder):
+        return GpuHunt(source=str(folder))
+
+    def test_listings_are_priced_and_counted(self, provider):
+        """Each line bears the name of the provider that sells it, and not the feed's."""
+        for listing in provider.listings():
+            assert_sound(listing, listing.provider)
+            assert listing.usd_per_hour > 0
+            assert listing.accelerator_count > 0
+
+    def test_whatever_the_answers_hold_a_poll_ends_well(self, provider, cloud, monkeypatch):
+        """Its answers are files of CSV; they are spoilt below."""
 
 
 def test_a_folder_holds_a_file_per_provider(folder):

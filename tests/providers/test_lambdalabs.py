@@ -27,6 +27,8 @@ TROUBLES = {
 
 
 class TestLambda(ProviderContract):
+    list_path, list_name, list_id = r"/instances$", "data", "id"
+
     @pytest.fixture
     def cloud(self):
         with LambdaCloud() as cloud:
@@ -224,7 +226,19 @@ class TestLambda(ProviderContract):
         bad = [None, {"name": []}, {"name": "gpuyard-x"}, {"name": "gpuyard-y", "id": None}]
         cloud.trouble.append(("GET", "instances$", Reply({"data": [*bad, *cloud.instances.values()]})))
 
-        assert [machine.key for machine in provider.machines()] == [order.key]
+        assert [machine.key for machine in provider.machines()] == ["x", "y", order.key]
+
+    def test_a_launch_looks_again_when_its_turn_has_come(self, provider, cloud, order, monkeypatch):
+        """A launch whose answer was lost may be listed late: longer ago than a launch waits for its turn it is not."""
+        cloud.trouble.append(("POST", LAUNCH, LOSE_THE_ANSWER))
+        with pytest.raises(Unreachable):
+            provider.launch(order)
+        late = Reply({"data": []})
+        cloud.trouble.append(("GET", "instances$", late))
+
+        machine = provider.launch(order)
+
+        assert [machine.machine_id] == list(cloud.instances)
 
     @pytest.mark.parametrize("body", [None, {}, [], {"data": None}, "busy"])
     def test_an_answer_without_data_is_not_an_empty_account(self, provider, cloud, body):

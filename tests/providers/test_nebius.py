@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -130,6 +131,50 @@ class TestNebius(ProviderContract):
         poll()
         cloud.spoil = None
 
+    def test_whatever_the_answers_hold_a_look_ends_well(self, provider, order, cloud, monkeypatch):
+        """The same for the verbs that are about machines."""
+        monkeypatch.setattr(nebius_calls, "EVERY_S", 0)
+        provider.launch(order)
+        cloud.boot()
+
+        @settings(
+            max_examples=max(MUTATIONS // 10, 10),
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(seed=st.integers(min_value=0, max_value=2**63))
+        def look(seed: int) -> None:
+            random = Random(seed)
+            cloud.spoil = lambda raw: spoilt(raw, random) if random.random() < 0.5 else raw
+            for verb in (lambda: provider.launch(order), lambda: provider.terminate(order.key), provider.check):
+                with contextlib.suppress(ProviderError):
+                    verb()
+            cloud.spoil = None
+            with contextlib.suppress(ProviderError):
+                provider.launch(order)
+
+        look()
+        cloud.spoil = None
+
+    @pytest.mark.parametrize("verb", ["machines", "terminate"])
+    def test_a_list_of_another_shape_is_no_empty_account(self, provider, order, cloud, verb):
+        """Protobuf has one shape, and what is left out of it is empty: only bytes that are none can be told."""
+        provider.launch(order)
+        cloud.spoil = lambda raw: b"\x0a\xff"
+
+        with pytest.raises(Unreachable):
+            list(provider.machines()) if verb == "machines" else provider.terminate(order.key)
+
+    def test_a_list_without_an_end_is_an_error(self, provider, cloud, monkeypatch):
+        monkeypatch.setattr(nebius_calls, "PAGES_MAX", 1)
+        monkeypatch.setattr(nebius_calls, "PAGE", 1)
+        cloud.put("gpuyard-lease-1")
+        cloud.put("gpuyard-lease-2")
+
+        with pytest.raises(Unreachable):
+            list(provider.machines())
+
     def test_a_line_costs_what_the_calculator_says_with_its_disk(self, provider):
         lines = {(line.machine_type, line.market): line for line in provider.listings()}
 
@@ -224,6 +269,13 @@ class TestNebius(ProviderContract):
         assert instance.spec.spot_pricing_policy.id == policy.metadata.id
         assert policy.spec.pricing.max_price_v1.max_price == "1.375"  # (11.01 - 0.01 for the disk) / 8
         assert policy.spec.compute_instance_spec.v1.platform == "gpu-h100-sxm"
+
+    def test_what_does_not_pay_for_the_disk_pays_for_no_machine(self, provider, cloud, spot):
+        with pytest.raises(Rejected) as caught:
+            provider.launch(replace(spot, max_usd_per_hour=Decimal("0.001")))
+
+        assert caught.value.reason is Reason.PRICE
+        assert not cloud.instances
 
     def test_a_dearer_preemptible_machine_than_agreed_is_refused(self, provider, cloud, spot):
         with pytest.raises(Rejected) as caught:

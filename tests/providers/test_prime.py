@@ -36,6 +36,8 @@ ORDER = LaunchOrder(
 
 
 class TestPrime(ProviderContract):
+    list_path, list_name, list_id = r"/pods/$", "data", "id"
+
     @pytest.fixture
     def cloud(self):
         with PrimeCloud() as cloud:
@@ -348,6 +350,18 @@ class TestPrime(ProviderContract):
         with pytest.raises(Unreachable):
             provider.launch(ORDER)
         assert not cloud.pods
+
+    @pytest.mark.parametrize("second", [{"data": [], "total_count": 101}, {"data": [], "total_count": 100}])
+    def test_a_list_with_gaps_is_none(self, provider, cloud, second):
+        """A pod that goes while the pages are read moves another one from the second page to the first."""
+        for number in range(101):
+            cloud.add(f"gpuyard-lease-{number}")
+        first = {"data": cloud.pods[:100], "total_count": 101}
+
+        for look in (lambda: list(provider.machines()), lambda: provider.terminate("lease-100")):
+            cloud.trouble = [("GET", "/pods/$", Reply(answer)) for answer in (first, second)]
+            with pytest.raises(Unreachable):
+                look()
 
     def test_a_wrong_key_is_told_by_check(self, cloud):
         told = self.connect(cloud, api_key="wrong").check()

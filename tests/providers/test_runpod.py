@@ -28,6 +28,8 @@ TROUBLES = {
 
 
 class TestRunpod(ProviderContract):
+    list_path, list_name, list_id = r"^/v2/pods$", "pods", "id"
+
     @pytest.fixture
     def cloud(self):
         with RunpodCloud() as cloud:
@@ -210,7 +212,7 @@ class TestRunpod(ProviderContract):
         pods = [None, {"name": None}, {"name": "gpuyard-x", "status": []}, *cloud.pods.values()]
         cloud.trouble.append(("GET", r"^/v2/pods$", Reply({"pods": pods})))
 
-        assert [machine.key for machine in provider.machines()] == [order.key]
+        assert [machine.key for machine in provider.machines()] == ["x", order.key]
 
     @pytest.mark.parametrize("body", [None, {}, [], {"pods": None}, {"pods": "none"}])
     def test_an_answer_without_pods_is_not_an_empty_account(self, provider, cloud, body):

@@ -37,6 +37,8 @@ SPOT = replace(ORDER, region="helsinki-1", machine_type="verda/B200x8", market=M
 
 
 class TestShadeform(ProviderContract):
+    list_path, list_name, list_id = r"/v1/instances$", "instances", "id"
+
     @pytest.fixture
     def cloud(self):
         with ShadeformCloud() as cloud:

@@ -59,6 +59,7 @@ def bid(order):
 
 
 class TestVast(ProviderContract):
+    list_path, list_name, list_id = r"^/api/v1/instances/$", "instances", "id"
     impossible = ("quota",)  # No limit on the number of instances is documented.
 
     @pytest.fixture
@@ -86,13 +87,9 @@ class TestVast(ProviderContract):
     def secrets(self):
         return (KEY,)
 
-    def test_another_key_buys_another_machine(self, provider, order):
+    def another(self, order, key):
         """An ask is a single machine, so that another key must name another ask."""
-        one = provider.launch(order)
-        two = provider.launch(replace(order, key="lease-4711", machine_type="ask-102"))
-
-        assert one.machine_id != two.machine_id
-        assert {machine.key for machine in provider.machines()} == {order.key, "lease-4711"}
+        return replace(order, key=key, machine_type="ask-102")
 
 
 def lines_of(provider):
@@ -327,6 +324,17 @@ def test_terminating_what_goes_meanwhile_is_not_an_error(provider, cloud, order)
     cloud.trouble = [("DELETE", "instances", Reply({"success": False, "error": "no_such_instance"}, 404))]
 
     provider.terminate(order.key)
+
+
+def test_an_end_without_success_is_asked_for_again(provider, cloud, order):
+    provider.launch(order)
+    cloud.trouble = [("DELETE", "instances", Reply({"success": False, "error": "busy"}))]
+
+    with pytest.raises(Unreachable):
+        provider.terminate(order.key)
+    provider.terminate(order.key)
+
+    assert not cloud.instances
 
 
 @pytest.mark.parametrize("missing", ["misc", "instance_read", "instance_write"])

@@ -56,6 +56,8 @@ def spot(order):
 
 
 class TestVerda(ProviderContract):
+    list_path, list_name, list_id = r"^/instances$", "", "id"
+
     @pytest.fixture
     def cloud(self, cloud):
         return cloud

@@ -171,8 +171,10 @@ class VastCloud(Cloud):
         rows = [row for _, row in sorted(self.instances.items())]
         for name, condition in filters.items():
             rows = [row for row in rows if _fits(row.get(name), condition)]
-        after = int(request.query.get("after_token", ["0"])[0])
-        page = [row for row in rows if row["id"] > after][:limit]
+        after = request.query.get("after_token", ["0"])[0]
+        if not after.isdecimal():
+            return _refusal(400, "invalid_args", "after_token is none of ours")
+        page = [row for row in rows if row["id"] > int(after)][:limit]
         token = str(page[-1]["id"]) if page and page[-1]["id"] != rows[-1]["id"] else None
         return Reply({"success": True, "instances_found": len(page), "total_instances": len(rows), "label_counts": {},
                       "next_token": token, "instances": page})  # fmt: skip
