@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -133,6 +133,18 @@ class PriceListContract:
         poll()
         cloud.spoil = None
 
+    @pytest.mark.django_db
+    def test_every_line_of_its_page_enters_the_book_under_a_name_that_we_know(self, provider):
+        from offers import poll
+        from offers.models import Offer
+
+        page = poll.poll(provider, now=datetime.now(UTC), every=timedelta(minutes=5))
+
+        assert page is not None
+        assert page.lines == Offer.objects.count() > 0
+        assert not page.unknown
+        assert not page.quarantined
+
 
 class ProviderContract(PriceListContract):
     """For everything at which machines can be rented."""
@@ -150,6 +162,9 @@ class ProviderContract(PriceListContract):
     def make_trouble(self, cloud: Any, trouble: str) -> None:
         """Arrange that the next launch meets a trouble of ERRORS, or "lost_answer": it works and nobody hears it."""
         raise NotImplementedError
+
+    def give_past(self, cloud: Any) -> None:
+        """Let a fake of a cloud that publishes what its prices were have published some lately, if it has not."""
 
     def settle(self, cloud: Any) -> None:
         """Let the machines of the fake boot: afterwards they run and have an address."""
@@ -330,6 +345,19 @@ class ProviderContract(PriceListContract):
     def secrets(self) -> tuple[str, ...]:
         """The credentials that the provider was made with."""
         raise NotImplementedError
+
+    @pytest.mark.django_db
+    def test_the_past_that_it_publishes_joins_its_lines(self, provider, cloud):
+        from offers import history, poll
+
+        self.give_past(cloud)
+        now = datetime.now(UTC)
+        poll.poll(provider, now=now, every=timedelta(minutes=5))
+
+        kept = history.import_published(provider, since=now - timedelta(days=90), until=now)
+
+        assert kept.read == kept.kept + kept.known + kept.no_line + kept.unfit
+        assert bool(kept.kept) is provider.keeps_price_history
 
     def test_check_tells_what_may_be_done(self, provider):
         permissions = provider.check()

@@ -1,9 +1,10 @@
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from providers.base import LaunchOrder, Listing, Market, NoCapacity
+from providers.base import LaunchOrder, Listing, Market, NoCapacity, PricePoint
 from providers.fake import Fake
 from tests.conftest import NOON
 from tests.providers.contract import ERRORS, ProviderContract
@@ -43,6 +44,12 @@ class TestFake(ProviderContract):
 
     def add_foreign_machine(self, cloud):
         """It has no account that others could use."""
+
+    def give_past(self, cloud):
+        cloud.history.append(
+            PricePoint(provider="fake", region="reykjavik", machine_type="h100x8", market=Market.ON_DEMAND,
+                       usd_per_hour=Decimal(15), at=datetime.now(UTC) - timedelta(days=3))
+        )  # fmt: skip
 
     def secrets(self):
         return ()

@@ -45,6 +45,11 @@ class TestGpuHunt(PriceListContract):
             assert listing.usd_per_hour > 0
             assert listing.accelerator_count > 0
 
+    def test_every_line_of_its_page_enters_the_book_under_a_name_that_we_know(self, provider):
+        """Its lines are other providers', so they are compared with the book and never enter it."""
+        for listing in provider.listings():
+            assert listing.provider != provider.name
+
     def test_whatever_the_answers_hold_a_poll_ends_well(self, provider, cloud, monkeypatch):
         """Its answers are files of CSV; they are spoilt below."""
 

@@ -91,6 +91,18 @@ class TestNebius(ProviderContract):
     def add_foreign_machine(self, cloud):
         cloud.put("somebody-elses")
 
+    def give_past(self, cloud):
+        hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=5)
+        cloud.series = [
+            billing.SpotPriceSeries(
+                region=REGION,
+                currency="usd",
+                unit_title="GPU hour",
+                compute_instance=billing.SpotPriceComputeInstance(platform="gpu-h100-sxm"),
+                points=[billing.SpotPricePoint(timestamp=hour, value="1.5")],
+            )
+        ]
+
     def make_trouble(self, cloud: NebiusCloud, trouble: str) -> None:
         troubles: dict[str, Refused | str] = {
             "sold_out": sold_out(),

@@ -70,6 +70,10 @@ class TestVerda(ProviderContract):
     def order(self, order):
         return order
 
+    def give_past(self, cloud):
+        day = (datetime.now(UTC) - timedelta(days=9)).date().isoformat()
+        cloud.history = {H100: [{"date": day, "fixed_price_per_hour": "2.5", "currency": "usd"}]}
+
     def make_trouble(self, cloud, trouble):
         cloud.trouble.append(("POST", r"^/instances$", TROUBLES[trouble]))
 

@@ -22,6 +22,7 @@ State = Lease.State
 lease_machine = Machine(Lease, final=Lease.DEAD)
 LISTED_WITHIN = timedelta(minutes=1)  # Clouds' lists are eventually consistent: a machine may appear later than said.
 LISTEN_EVERY_S = 5  # How often an agent's silence is looked for: it tells of a loss sooner than the clouds' lists.
+UNHEARD_S = 15
 CLEAR_TRIES = 3  # What is left of a lost machine may cost, but its replacement does not wait for long.
 
 
@@ -44,7 +45,12 @@ def requested(lease: Lease, now: datetime) -> Move:
     try:
         cloud.launch(_order(lease))
     except (NoCapacity, Rejected) as refusal:
+        _clear(lease, insist=False)  # What it left behind when it failed, if it could not sweep that up itself.
         return _refused(lease, now, str(refusal))
+    except Unreachable as silence:
+        # It may have worked. Not every cloud knows a key again, so its list gets the time to show the machine.
+        logger.warning("lease.launch-unheard id=%s error=%s", lease.pk, silence)
+        return Nap(seconds=UNHEARD_S * 2 ** min(lease.attempts, 3), failed=True)
     finally:
         sightings.forget(cloud, owner_id=_holder(lease))
     return Hop(to=State.BOOTING, set={"opened_at": now})
@@ -171,18 +177,19 @@ def _refused(lease: Lease, now: datetime, why: str) -> Hop:
 
 
 def _lost(lease: Lease, now: datetime, why: str) -> Hop:
-    if _at_a_cloud(lease):
-        _clear(lease)
+    _clear(lease)
     return _end(lease, State.LOST, now, why=why, set={"closed_at": now, "why": why})
 
 
-def _clear(lease: Lease) -> None:
+def _clear(lease: Lease, *, insist: bool = True) -> None:
     """End what is left of a lost machine: it may lie there stopped, its disk costing, or run without our agent."""
+    if not _at_a_cloud(lease):
+        return
     cloud = _provider(lease)
     try:
         cloud.terminate(lease.key)
     except ProviderError as error:
-        if isinstance(error, Unreachable) and lease.attempts < CLEAR_TRIES:
+        if insist and isinstance(error, Unreachable) and lease.attempts < CLEAR_TRIES:
             raise
         logger.warning("lease.not-cleared id=%s error=%s", lease.pk, error)
     finally:
