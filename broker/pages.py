@@ -48,7 +48,8 @@ def home(request: HttpRequest) -> HttpResponse:
         for workload in Workload.objects.order_by("-id")[:20]
     ]
     open_leases = Lease.objects.filter(opened_at__isnull=False, closed_at=None).count()
-    book = {"offers": Offer.objects.count(), "leasable": Offer.objects.filter(leasable=True, available__gt=0).count()}
+    here = Offer.objects.filter(gone_at=None)
+    book = {"offers": here.count(), "leasable": here.filter(leasable=True).exclude(available=0).count()}
     return render(request, "home.html", {"now": now, "hosts": hosts, "runs": runs, "leases": open_leases, "book": book})
 
 

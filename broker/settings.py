@@ -95,7 +95,8 @@ CATALOG_DIR = env.text("GPUYARD_CATALOG_DIR", "")  # DIR/<provider>/vms.csv in t
 CATALOG_URLS: dict[str, str] = env.json("GPUYARD_CATALOG_URLS", {})  # {provider: address of a vms.csv}
 POLL_EVERY_S: dict[str, float] = {  # How often a source is read; "" is every other.
     "": 300,
-    **{name: 60 for name in ("vast", "runpod", "lambda", "lium")},
+    **{name: 60 for name in ("runpod", "lambda", "lium")},
+    "vast": 900,  # A whole page takes it forty searches, and a day has only so many.
     **env.json("GPUYARD_POLL_EVERY_S", {}),
 }
 OFFERS_PAGE_FOR_S = env.number("GPUYARD_OFFERS_PAGE_FOR_S", 1)  # How old an answer from the book may be; 0: never.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet, ValidationError
 from django.db import connection
 from django.db.models import F, Q, QuerySet
 
@@ -40,7 +41,12 @@ def page(
     column = sort.lstrip("-")
     rows = search.ordered(book, sort)
     if after is not None:
-        rows = rows.filter(_beyond(column, after, down=sort.startswith("-")))
+        try:
+            rows = rows.filter(_beyond(column, after, down=sort.startswith("-")))
+        except (ValueError, TypeError, ArithmeticError, ValidationError):
+            raise search.SearchInvalid(
+                "cursor: not one of this order", "take it from `next` of the page before"
+            ) from None
     found = _texts(rows[: limit + 1], now, column)
     shown = [text for text, _, _ in found[:limit]]
     last = found[limit - 1] if len(found) > limit else None
@@ -49,8 +55,7 @@ def page(
 
 def objects(rows: QuerySet[Offer], *, now: datetime) -> list[tuple[str, int, int, bool]]:
     """Return (JSON text of the offer, its version, its id, whether it is gone) for each, in the order of the rows."""
-    sql, params = rows.query.sql_with_params()
-    return _fetch(f"SELECT {OBJECT}, t.version, t.id, t.gone_at IS NOT NULL FROM ({sql}) t", [now, *params])
+    return _fetch(f"{OBJECT}, t.version, t.id, t.gone_at IS NOT NULL", rows, now)
 
 
 def _beyond(column: str, after: tuple[Any, int], *, down: bool) -> Q:
@@ -66,11 +71,14 @@ def _beyond(column: str, after: tuple[Any, int], *, down: bool) -> Q:
 
 def _texts(rows: QuerySet[Offer], now: datetime, column: str) -> list[tuple[str, Any, int]]:
     # A value that the cursor brings back must compare as it did here: numbers as text lose nothing.
-    sql, params = rows.annotate(sorted_by=F(column)).query.sql_with_params()
-    return _fetch(f"SELECT {OBJECT}, t.sorted_by::text, t.id FROM ({sql}) t", [now, *params])
+    return _fetch(f"{OBJECT}, t.sorted_by::text, t.id", rows.annotate(sorted_by=F(column)), now)
 
 
-def _fetch(sql: str, params: list[Any]) -> list[Any]:
+def _fetch(columns: str, rows: QuerySet[Offer], now: datetime) -> list[Any]:
+    try:
+        sql, params = rows.query.sql_with_params()
+    except EmptyResultSet:  # Django sees that nothing can fit.
+        return []
     with connection.cursor() as cursor:
-        cursor.execute(sql, params)
+        cursor.execute(f"SELECT {columns} FROM ({sql}) t", [now, *params])
         return list(cursor.fetchall())

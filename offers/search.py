@@ -120,7 +120,10 @@ def _stock(value: str, now: datetime) -> Q:
 
 
 def _count(value: str, now: datetime) -> Q:
-    return Q(accelerators__in=[int(_number(word)) for word in _words(value)])
+    counts = [_number(word) for word in _words(value)]
+    if any(count != int(count) or not 0 < count < 10**9 for count in counts):
+        raise SearchInvalid(f"{value!r} is no number of accelerators", "write it like 8, or 4,8")
+    return Q(accelerators__in=[int(count) for count in counts])
 
 
 def _fresh(value: str, now: datetime) -> Q:
@@ -235,6 +238,8 @@ def matching(wishes: Mapping[str, str], *, now: datetime) -> QuerySet[Offer]:
         one = FILTERS.get(name)
         if one is None:
             raise SearchInvalid(f"{name}: no such filter", f"filters: {', '.join(FILTERS)}")
+        if "\x00" in value:
+            raise SearchInvalid(f"{name}: a text that nothing can be named", "leave control characters out")
         try:
             book = book.filter(one.apply(value, now))
         except SearchInvalid as wrong:

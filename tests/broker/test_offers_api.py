@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from urllib.parse import urlencode
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.test import AsyncClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from broker.api import stream
-from offers import changes, history, poll
+from offers import changes, history, poll, search
 from providers.base import Market
 from tests.conftest import NOON
 from tests.providers.test_fake import LISTING
@@ -188,3 +192,32 @@ class TestStream:
     def test_a_place_that_is_none_is_refused(self, ada):
         assert ada.call("GET", "/v1/offers/stream", last_event_id="x").status_code == 422
         assert ada.call("GET", "/v1/offers/stream?colour=red").status_code == 422
+
+
+VALUES = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(["1e14", "-1", "1.5", "1e-30", "99999999999999999999", "NaN", "\x00", "a\x00b", "1,2,x", ",", "%",
+                     "H100,", "90,0,1", "91,181,-5", "0,0,1e99", "true", "spot,", "٣"]),
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(
+    wishes=st.dictionaries(
+        st.sampled_from([*search.FILTERS, "sort", "limit", "cursor", "group_by"]), VALUES, max_size=3
+    )
+)
+def test_whatever_is_asked_gets_an_answer_or_a_clear_no(ada, wishes):
+    answer = ada.call("GET", f"/v1/offers?{urlencode(wishes)}")
+
+    assert answer.status_code in (200, 422), (wishes, answer.content)
+
+
+@pytest.mark.parametrize("sort", [*search.SORTS])
+@pytest.mark.parametrize(
+    "place", [["x", 1], [None, 1], [{}, 1], ["1", 10**30], [1e300, 1], [[], 1], ["\x00", 1], [True, 1]]
+)
+def test_a_cursor_of_somebody_elses_making_gets_a_clear_no(ada, sort, place):
+    cursor = base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+    assert ada.call("GET", f"/v1/offers?sort={sort}&cursor={cursor}").status_code in (200, 422)
