@@ -204,8 +204,8 @@ def _onstart(script: str) -> str:
 
 def _lost(row: Mapping[str, Any]) -> bool:
     """Say whether it stands still without our asking: outbid, its host has stopped it, or its container has ended."""
-    states = {row.get("intended_status"), row.get("cur_state"), row.get("next_state")}
-    return states == {"stopped"} or row.get("actual_status") == "exited"
+    states = [row.get("intended_status"), row.get("cur_state"), row.get("next_state")]
+    return all(state == "stopped" for state in states) or row.get("actual_status") == "exited"
 
 
 def _machine(row: Mapping[str, Any]) -> Machine:

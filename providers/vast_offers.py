@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from providers import fields, http
-from providers.base import Listing, Market, Reason, Unreachable
+from providers.base import Listing, Market, Reason, Rejected, Unreachable
 
 DISK_GIB = 100  # A listing's price holds the disk of a usual LaunchOrder.
 MONTH_HOURS = 720
@@ -43,10 +43,19 @@ def every(client: http.Client, *, hosts: str, skipped: Counter[str]) -> Iterator
             if ask is None or ask not in seen:
                 yield row
             seen |= {ask} if ask else set()
-        if not has_more or len(seen) == known or not isinstance(rows[-1], dict):
+        if not has_more or len(seen) == known:
             return
-        query["dph_total"] = {"gte": rows[-1].get("dph_total")}
+        query["dph_total"] = {"gte": _dearest(rows)}
     skipped["more pages of offers than are read"] += 1
+
+
+def _dearest(rows: list[Any]) -> Decimal:
+    """Return the price at which a page ended. Raises Rejected: without one the rest cannot be asked for."""
+    prices = [row.get("dph_total") for row in rows if isinstance(row, dict)]
+    known = [Decimal(price) for price in prices if isinstance(price, int | Decimal) and not isinstance(price, bool)]
+    if not known:
+        raise Rejected("vast: a page of offers without a price", reason=Reason.BAD_REQUEST)
+    return max(known)
 
 
 def search(client: http.Client, *, hosts: str, query: Mapping[str, Any]) -> tuple[list[Any], bool]:

@@ -365,3 +365,12 @@ def test_a_create_is_never_sent_twice(provider, cloud, order):
         provider.launch(order)
 
     assert len([request for request in cloud.requests if request.method == "PUT"]) == 1
+
+
+def test_a_page_of_many_whose_last_price_is_missing_goes_on_from_its_dearest(provider, cloud):
+    cloud.offers = [{**cloud.offers[0], "id": n, "ask_contract_id": n, "dph_base": n / 1000} for n in range(1000, 1100)]
+    cloud.unpriced = {1063}
+
+    names = {line.machine_type for line in provider.listings()}
+
+    assert {f"ask-{n}" for n in range(1064, 1100)} <= names

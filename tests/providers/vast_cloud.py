@@ -47,6 +47,7 @@ class VastCloud(Cloud):
 
     def __init__(self) -> None:
         super().__init__()
+        self.unpriced: set[int] = set()  # Asks whose total is left out of the answer.
         self.offers = [
             offer(101),
             offer(102, gpu_name="H100 SXM", num_gpus=8, gpu_frac=1.0, gpu_ram=81559, dph_base=16.5, min_bid=9.0,
@@ -119,7 +120,7 @@ class VastCloud(Cloud):
         for name, direction in reversed(query.get("order") or [["score", "desc"]]):
             rows.sort(key=lambda row: row[name] or 0, reverse=direction == "desc")
         limit = int(query.get("limit") or PAGE)
-        found = rows[: min(limit, PAGE)]
+        found = [row | {"dph_total": None} if row["id"] in self.unpriced else row for row in rows[: min(limit, PAGE)]]
         shaped = {"list": found, "map": {str(row["id"]): row for row in found}, "one": found[0] if found else {}}
         return Reply({"offers": shaped[self.shape], "truncated": len(rows) > len(found) < limit})
 
