@@ -72,12 +72,6 @@ def read(name: str, *, now: datetime) -> poll.Page | None:
     return poll.poll(price_list, now=now, every=every(name), leasable=leasable)
 
 
-def read_all_due(*, now: datetime) -> int:
-    """Poll every source that is due, one after the other; return the lines on their pages."""
-    pages = [read(name, now=now) for name in claim_due(now=now)]
-    return sum(page.lines for page in pages if page is not None)
-
-
 class _AnyAccount:
     """A provider's price list, read with the first account that can."""
 

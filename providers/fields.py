@@ -57,6 +57,14 @@ def needed(row: Mapping[str, Any], name: str, what: str) -> str:
         raise Unreachable(f"{what}: a machine of ours has no {name}: {error}", reason=Reason.OUTAGE) from None
 
 
+def listed(provider: str, answer: Any, name: str) -> list[Any]:
+    """Return the list `name` of an answer. Raises Unreachable for anything else: no list is not an empty one."""
+    rows = answer.get(name) if isinstance(answer, dict) else None
+    if not isinstance(rows, list | dict):
+        raise Unreachable(f"{provider}: {name} is not a list", reason=Reason.OUTAGE)
+    return records(rows)
+
+
 def text(value: Any, default: str | None = None) -> str:
     """Return a text that is not empty, or the default. Numbers count as text. Raises ValueError."""
     if isinstance(value, int | Decimal) and not isinstance(value, bool):

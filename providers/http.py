@@ -9,7 +9,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -217,6 +217,24 @@ def loads(raw: bytes | str) -> Any:
         return json.loads(raw, parse_float=Decimal, parse_constant=_no_number)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def by_words(meanings: Iterable[tuple[str, type[ProviderError], Reason]]) -> Explain:
+    """
+    Return an `explain` for APIs without codes: the first (pattern, error, reason) that fits what a 4xx says is meant.
+
+    A status that says enough by itself (401, 402, 403, 408, 425, 429, 5xx) keeps its usual meaning.
+    """
+    known = [(re.compile(pattern, re.IGNORECASE), kind, reason) for pattern, kind, reason in meanings]
+
+    def explain(status: int, body: Any) -> ProviderError | None:
+        if _meaning(status)[1] is not Reason.BAD_REQUEST:
+            return None
+        said = " ".join(str(value) for value in body.values()) if isinstance(body, dict) else str(body)
+        meant = ((kind, reason) for pattern, kind, reason in known if pattern.search(said))
+        return next((kind(redacted(said), reason=reason) for kind, reason in meant), None)
+
+    return explain
 
 
 def redacted(text: str, length: int = 300) -> str:

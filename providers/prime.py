@@ -78,7 +78,7 @@ class Prime:
             headers={"Authorization": f"Bearer {api_key}"},
             identity=hashlib.sha256(api_key.encode()).hexdigest()[:12],
             every_s=EVERY_S,
-            explain=_explain,
+            explain=http.by_words(ERRORS),
         )
         self.skipped: Counter[str] = Counter()
 
@@ -137,7 +137,7 @@ class Prime:
         seen = 0
         for page in range(1, PAGES_MAX + 1):
             answer = self.client.get("/availability/gpus", page=page, page_size=PAGE, **query)
-            found = _rows(answer, "items")
+            found = fields.listed("prime", answer, "items")
             yield from found
             seen += len(found)
             promised = fields.positive(answer.get("totalCount"))
@@ -231,20 +231,3 @@ def _address(pod: dict[str, Any]) -> str | None:
             if isinstance(text, str) and (found := re.search(r"@([^\s@:]+)", text) or re.fullmatch(r"(\S+)", text)):
                 return found[1]
     return None
-
-
-def _rows(answer: Any, name: str) -> list[Any]:
-    """Return the list of that name. Raises Unreachable for anything else: no list is not an empty one."""
-    rows = answer.get(name) if isinstance(answer, dict) else None
-    if not isinstance(rows, list | dict):
-        raise Unreachable(f"prime: {name} is not a list", reason=Reason.OUTAGE)
-    return fields.records(rows)
-
-
-def _explain(status: int, body: Any) -> ProviderError | None:
-    """Read the text of a 4xx that its status alone does not explain."""
-    if status in (401, 402, 403, 408, 425, 429) or status >= 500:
-        return None
-    said = " ".join(str(value) for value in body.values()) if isinstance(body, dict) else str(body)
-    meant = ((kind, reason) for pattern, kind, reason in ERRORS if re.search(pattern, said, re.IGNORECASE))
-    return next((kind(http.redacted(said), reason=reason) for kind, reason in meant), None)

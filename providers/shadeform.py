@@ -61,7 +61,7 @@ class Shadeform:
             headers={"X-API-KEY": api_key},
             identity=hashlib.sha256(api_key.encode()).hexdigest()[:12],
             every_s=EVERY_S,
-            explain=_explain,
+            explain=http.by_words(ERRORS),
         )
         self.skipped: Counter[str] = Counter()
 
@@ -113,7 +113,7 @@ class Shadeform:
 
     def _lines(self, skipped: Counter[str], **query: str) -> Iterator[Listing]:
         now = datetime.now(UTC)
-        types = _rows(self.client.get("/instances/types", **query), "instance_types")
+        types = fields.listed("shadeform", self.client.get("/instances/types", **query), "instance_types")
         return translated(types, lambda kind: _regions(kind, now=now, skipped=skipped), skipped)
 
     def _agree(self, order: LaunchOrder) -> None:
@@ -231,20 +231,3 @@ def _instant(text: Any) -> datetime | None:
     with contextlib.suppress(TypeError, ValueError, OverflowError):
         return datetime.fromisoformat(text).astimezone(UTC)  # RFC 3339: it has an offset.
     return None
-
-
-def _rows(answer: Any, name: str) -> list[Any]:
-    """Return the list of that name. Raises Unreachable for anything else: no list is not an empty one."""
-    rows = answer.get(name) if isinstance(answer, dict) else None
-    if not isinstance(rows, list | dict):
-        raise Unreachable(f"shadeform: {name} is not a list", reason=Reason.OUTAGE)
-    return fields.records(rows)
-
-
-def _explain(status: int, body: Any) -> ProviderError | None:
-    """Read the text of a 4xx that its status alone does not explain."""
-    if status in (401, 402, 403, 408, 425, 429) or status >= 500:
-        return None
-    said = " ".join(str(value) for value in body.values()) if isinstance(body, dict) else str(body)
-    meant = ((kind, reason) for pattern, kind, reason in ERRORS if re.search(pattern, said, re.IGNORECASE))
-    return next((kind(http.redacted(said), reason=reason) for kind, reason in meant), None)

@@ -140,6 +140,8 @@ def test_price_lists_in_the_catalogs_directory_are_polled(settings, tmp_path, cl
         (tmp_path / provider).mkdir()
         (tmp_path / provider / "vms.csv").write_text(text)
 
-    assert market_clock.read_all_due(now=clock.now) == 1
+    pages = {name: market_clock.read(name, now=clock.now) for name in market_clock.claim_due(now=clock.now)}
+    assert pages["aws"].lines == 1
+    assert pages["broken"] is None
 
     assert Offer.objects.get().provider == "aws"
