@@ -182,6 +182,33 @@ class Quarantined(models.Model):
         ]
 
 
+class Refusal(models.Model):
+    """What failed when it was bought or began, remembered for a while so that nobody tries it again at once."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True)  # Whose account; null: everybody's.
+    provider = models.CharField(max_length=32)
+    region = models.CharField(max_length=64)
+    zone = models.CharField(max_length=64, blank=True)
+    machine_type = models.CharField(max_length=96)
+    market = models.CharField(max_length=16)
+    reason = models.CharField(max_length=16)  # offers.refusals.LASTS
+    why = models.CharField(max_length=400, blank=True)
+    machines = models.PositiveIntegerField(null=True)  # Of a quota: how many were held when one more was refused.
+    times = models.PositiveIntegerField(default=1)  # In a row.
+    at = models.DateTimeField()
+    until = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["owner", "provider", "region", "zone", "machine_type", "market", "reason"],
+                nulls_distinct=False,
+                name="a_refusal_is_remembered_once",
+            ),
+            models.CheckConstraint(condition=Q(until__gt=F("at")), name="a_refusal_is_forgotten_later"),
+        ]
+
+
 class Broker(models.Model):
     """One row: who this broker is among those that share an account at a cloud."""
 

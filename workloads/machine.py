@@ -34,19 +34,31 @@ WRITES = re.compile(r'\s*(INSERT INTO|UPDATE|DELETE FROM) "(workloads|billing)_'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
-    """Move to another state. `set` is stored with it; `then` runs inside the recording transaction."""
+    """
+    Move to another state. `set` is stored with it; `then` runs inside the recording transaction.
+
+    figures: what was decided on, kept in the Event.
+    """
 
     to: str
     why: str = ""
+    figures: dict[str, Any] | None = None
     set: dict[str, Any] = field(default_factory=dict)
     then: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nap:
-    """Stay, and look again in so many seconds or when somebody rings."""
+    """
+    Stay, and look again in so many seconds or when somebody rings.
+
+    figures: what was decided on; with them the staying is an Event too, and `set` is stored.
+    """
 
     seconds: float
+    why: str = ""
+    figures: dict[str, Any] | None = None
+    set: dict[str, Any] = field(default_factory=dict)
     then: Callable[[], object] | None = None
     failed: bool = False  # The world did not answer: the next failure waits longer.
 
@@ -147,27 +159,33 @@ class Machine:
             if isinstance(move, Nap):
                 wake_at = Least(F("wake_at"), models.Value(now + timedelta(seconds=move.seconds)))
                 attempts = min(subject.attempts + 1, 30) if move.failed else 0
-                if not row.update(wake_at=wake_at, attempts=attempts, **release):
+                if not row.update(**({"wake_at": wake_at, "attempts": attempts} | move.set | release)):
                     return False
+                if move.figures is not None:
+                    self._tell(subject, subject.state, move, now)
             else:
                 arrived = {"state": move.to, "entered_at": now, "wake_at": now, "attempts": 0}
                 if not row.update(**(arrived | move.set | release)):
                     return False
-                self._tell(subject, move, now)
+                self._tell(subject, move.to, move, now)
+                self._wake_the_concerned(subject, now)
             if move.then:
                 move.then()
         return True
 
-    def _tell(self, subject: Any, move: Hop, now: datetime) -> None:
+    def _tell(self, subject: Any, to: str, move: Move, now: datetime) -> None:
         Event.objects.create(
             workload_id=subject.workload_of(),
             subject_type=self.model._meta.model_name or "",
             subject_id=subject.pk,
             from_state=subject.state,
-            to_state=move.to,
+            to_state=to,
             why=move.why[:400],
+            figures=move.figures,
             at=now,
         )
+
+    def _wake_the_concerned(self, subject: Any, now: datetime) -> None:
         # After the commit: a move never holds the lock of a row above it, so two moves cannot deadlock.
         for kind, pk in subject.concerned():
             transaction.on_commit(lambda kind=kind, pk=pk: bell.wake(kind, pk, now))  # type: ignore[misc]

@@ -39,6 +39,7 @@ class Program(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT)
     sha256 = models.CharField(max_length=64)
     size_bytes = models.PositiveBigIntegerField()
+    profile = models.JSONField(null=True)  # What a probe measured of it (offers.matching.roofline.Profile).
     created_at = models.DateTimeField()
 
     class Meta:
@@ -69,6 +70,12 @@ class Workload(Lifecycle):
     script = models.CharField(max_length=255)
     args = models.JSONField(default=list)
     budget_usd = models.DecimalField(**USD)
+    max_usd_per_hour = models.DecimalField(**USD, null=True)  # All its machines together; null: the budget alone binds.
+    priority = models.SmallIntegerField(default=0)  # Higher goes first, and may drain lower ones.
+    sites_wanted = models.PositiveSmallIntegerField(default=1)  # As the quote says; the policy may change it.
+    assigned = models.JSONField(null=True)  # A site that was found for it (workloads.seeking), until it is placed.
+    sought_at = models.DateTimeField(null=True)  # When machines were last looked for, in vain or not.
+    judged_at = models.DateTimeField(null=True)  # When the policy last looked at it (workloads.policing).
     idempotency_key = models.CharField(max_length=255, null=True)
     body_sha256 = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField()
@@ -84,6 +91,7 @@ class Workload(Lifecycle):
         constraints = [
             models.UniqueConstraint(fields=["owner", "idempotency_key"], name="an_idempotency_key_orders_once"),
             models.CheckConstraint(condition=Q(budget_usd__gt=0), name="a_workload_has_a_budget"),
+            models.CheckConstraint(condition=Q(priority__range=(-100, 100)), name="a_priority_is_within_100"),
             models.CheckConstraint(
                 condition=~Q(state__in=["succeeded", "failed", "cancelled"])
                 | (Q(ended_at__isnull=False) & ~Q(end_reason="")),
@@ -118,6 +126,7 @@ class Placement(Lifecycle):
     region = models.CharField(max_length=64)
     created_at = models.DateTimeField()
     why = models.CharField(max_length=400, blank=True)  # Of its closing.
+    replaces = models.ForeignKey("self", models.PROTECT, null=True)  # The site that leaves once this one trains.
     blame = models.CharField(max_length=24, blank=True)  # Whose doing the closing was: an end_reason, or empty.
     drain_requested_at = models.DateTimeField(null=True)
     exit_code = models.SmallIntegerField(null=True)
@@ -372,7 +381,7 @@ class Artifact(models.Model):
 
 
 class Event(models.Model):
-    """One move of one lifecycle. Append-only; the timeline customers and developers read."""
+    """One move of one lifecycle, or a decision to stay; figures: what it was decided on. Append-only."""
 
     workload = models.ForeignKey(Workload, models.PROTECT, related_name="events")
     subject_type = models.CharField(max_length=16)
@@ -380,6 +389,7 @@ class Event(models.Model):
     from_state = models.CharField(max_length=16)
     to_state = models.CharField(max_length=16)
     why = models.CharField(max_length=400, blank=True)
+    figures = models.JSONField(null=True)
     at = models.DateTimeField()
 
 

@@ -21,6 +21,7 @@ AT_ANY_MOMENT = timedelta(seconds=5)  # What container clouds give between SIGTE
 NOTICES = ("interruption", "rebalance", "sigterm")
 PHASES = ("preparing", "starting", "running", "exited", "failed")
 ORDERED_IN = (Placement.State.JOINING, Placement.State.TRAINING, Placement.State.DRAINING)
+USERS_FAULTS = ("script_error", "requirements_failed")  # Errors of a node that are the script's, not the machine's.
 LINE_MAX = 4000
 METRIC_MAX = 64
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.db.models import Count, F, Q, QuerySet, Sum
 
-from offers.models import Account
+from offers.models import Account, Offer
 from workloads.models import Artifact, Contribution, Lease, Metric, Placement, Round, SampleRange, Training, Workload
 
 
@@ -29,6 +29,12 @@ def leases_with_account(provider: str, owner_id: int | None) -> QuerySet[Lease]:
         return live.filter(placement__workload__owner_id=owner_id)
     own = Account.objects.filter(provider=provider).exclude(owner=None).values("owner_id")
     return live.exclude(placement__workload__owner__in=own)
+
+
+def machines_held(offer: Offer, *, owner_id: int | None) -> int:
+    """Return how many machines of an offer's line live on a team's account; owner_id None: on the broker's."""
+    line = {f"offer__{name}": getattr(offer, name) for name in ("region", "zone", "machine_type", "market")}
+    return leases_with_account(offer.provider, owner_id).filter(**line, opened_at__isnull=False).count()
 
 
 def all_merged(workload_id: int) -> bool:

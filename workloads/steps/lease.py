@@ -8,14 +8,15 @@ from typing import Any
 
 from django.conf import settings
 
-from offers import accounts, boot, marketplace, sightings
+from offers import accounts, boot, marketplace, refusals, sightings
 from offers.models import Host
 from offers.queries import provider, rental_of
 from providers.base import LaunchOrder, MachineState, Market, NoCapacity, Provider, ProviderError, Rejected, Unreachable
 from providers.base import Machine as RentedMachine
-from workloads import operations
+from workloads import operations, queries
 from workloads.machine import Hop, Machine, Move, Nap
 from workloads.models import Lease, Node
+from workloads.nodes import USERS_FAULTS
 
 logger = logging.getLogger(__name__)
 State = Lease.State
@@ -23,6 +24,7 @@ lease_machine = Machine(Lease, final=Lease.DEAD)
 LISTED_WITHIN = timedelta(minutes=1)  # Clouds' lists are eventually consistent: a machine may appear later than said.
 LISTEN_EVERY_S = 5  # How often an agent's silence is looked for: it tells of a loss sooner than the clouds' lists.
 UNHEARD_S = 15
+BOOT_PATIENCE = timedelta(minutes=8)  # A bare-metal machine may take so long; virtual ones come up in one to four.
 CLEAR_TRIES = 3  # What is left of a lost machine may cost, but its replacement does not wait for long.
 
 
@@ -41,12 +43,12 @@ def requested(lease: Lease, now: datetime) -> Move:
     try:
         cloud = _provider(lease)
     except Rejected as refusal:  # Its account is gone, or cannot be opened.
-        return _refused(lease, now, str(refusal))
+        return _refused(lease, now, refusal)
     try:
         cloud.launch(_order(lease))
     except (NoCapacity, Rejected) as refusal:
         _clear(lease, insist=False)  # What it left behind when it failed, if it could not sweep that up itself.
-        return _refused(lease, now, str(refusal))
+        return _refused(lease, now, refusal)
     except Unreachable as silence:
         # It may have worked. Not every cloud knows a key again, so its list gets the time to show the machine.
         logger.warning("lease.launch-unheard id=%s error=%s", lease.pk, silence)
@@ -84,7 +86,7 @@ def _expect_its_agent(lease: Lease, now: datetime) -> None:
 @lease_machine.step(
     State.BOOTING,
     exits={State.HELD, State.LOST, State.RELEASING},
-    deadline=timedelta(minutes=15),
+    deadline=timedelta(hours=1),  # Whoever has no patience leaves before.
     late=State.RELEASING,
 )
 def booting(lease: Lease, now: datetime) -> Move:
@@ -100,8 +102,30 @@ def booting(lease: Lease, now: datetime) -> Move:
     if machine.state is MachineState.BOOTING and address is not None:
         machine = _look_again(lease, now) or machine
     if machine.state is not MachineState.RUNNING or address is None:
+        if now > lease.entered_at + _patience(lease):
+            return _slow(lease, now)
         return Nap(seconds=_provider(lease).look_every_s)
-    return Hop(to=State.HELD, then=lambda: Node.objects.create(lease=lease, address=address, seen_at=now))
+    return Hop(to=State.HELD, then=lambda: _begin(lease, address, now))
+
+
+def _begin(lease: Lease, address: str, now: datetime) -> None:
+    Node.objects.create(lease=lease, address=address, seen_at=now)
+    refusals.forget(offer=lease.offer)
+
+
+def _patience(lease: Lease) -> timedelta:
+    """How long it may boot: another machine is up sooner than one that takes thrice its time."""
+    return max(BOOT_PATIENCE, timedelta(seconds=3 * (lease.offer.boot_s or 0)))
+
+
+def _slow(lease: Lease, now: datetime) -> Hop:
+    why = f"slow to boot: {(now - lease.entered_at).total_seconds():.0f} s"
+    return Hop(
+        to=State.RELEASING,
+        why=why,
+        set={"why": why},
+        then=lambda: _remember(lease, refusals.SLOW_BOOT, why, now),
+    )
 
 
 def _address(lease: Lease, machine: RentedMachine, now: datetime) -> str | None:
@@ -169,16 +193,28 @@ def releasing(lease: Lease, now: datetime) -> Move:
     sightings.forget(cloud, owner_id=_holder(lease))
     if _machine(lease, now):
         return Nap(seconds=cloud.look_every_s)
-    return _end(lease, State.RELEASED, now, set={"closed_at": now if lease.opened_at else None})
+    closed = {"closed_at": now if lease.opened_at else None}
+    return _end(lease, State.RELEASED, now, set=closed, failed=_ailment(lease))
 
 
-def _refused(lease: Lease, now: datetime, why: str) -> Hop:
-    return _end(lease, State.REFUSED, now, why=why, set={"why": why[:400]})
+def _ailment(lease: Lease) -> tuple[str, str] | None:
+    """What was wrong with the machine itself, as its agent said; None when nothing was, or when it was the script."""
+    node = Node.objects.filter(lease=lease).first()
+    error = (node.error if node else None) or {}
+    if not error or error.get("code") in USERS_FAULTS:
+        return None
+    return refusals.FAILED, f"{error.get('code')}: {error.get('message', '')}"
+
+
+def _refused(lease: Lease, now: datetime, refusal: ProviderError) -> Hop:
+    why = str(refusal)
+    return _end(lease, State.REFUSED, now, why=why, set={"why": why[:400]}, failed=(refusals.reason_of(refusal), why))
 
 
 def _lost(lease: Lease, now: datetime, why: str) -> Hop:
     _clear(lease)
-    return _end(lease, State.LOST, now, why=why, set={"closed_at": now, "why": why})
+    closed = {"closed_at": now, "why": why}
+    return _end(lease, State.LOST, now, why=why, set=closed, failed=(refusals.FAILED, why))
 
 
 def _clear(lease: Lease, *, insist: bool = True) -> None:
@@ -196,9 +232,23 @@ def _clear(lease: Lease, *, insist: bool = True) -> None:
         sightings.forget(cloud, owner_id=_holder(lease))
 
 
-def _end(lease: Lease, to: str, now: datetime, *, why: str = "", set: dict[str, Any]) -> Hop:
-    """With the lease ends what its agent may do, in one transaction."""
-    return Hop(to=to, why=why, set=set, then=lambda: boot.end_machine(key=lease.key, now=now))
+def _end(
+    lease: Lease, to: str, now: datetime, *, why: str = "", set: dict[str, Any], failed: tuple[str, str] | None = None
+) -> Hop:
+    """With the lease ends what its agent may do, and what failed is remembered, in one transaction."""
+
+    def then() -> None:
+        boot.end_machine(key=lease.key, now=now)
+        if failed is not None:
+            _remember(lease, *failed, now)
+
+    return Hop(to=to, why=why, set=set, then=then)
+
+
+def _remember(lease: Lease, reason: str, why: str, now: datetime) -> None:
+    whose = _holder(lease)
+    held = queries.machines_held(lease.offer, owner_id=whose) if reason == refusals.QUOTA else None
+    refusals.remember(offer=lease.offer, reason=reason, why=why, now=now, owner_id=whose, machines=held)
 
 
 def _provider(lease: Lease) -> Provider:

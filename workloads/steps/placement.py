@@ -11,13 +11,13 @@ from offers.queries import rental_of
 from workloads import operations, rounds
 from workloads.machine import Hop, Machine, Move, Nap
 from workloads.models import Lease, Node, Placement
+from workloads.nodes import USERS_FAULTS
 
 State = Placement.State
 placement_machine = Machine(Placement, final={State.CLOSED})
 DRAIN_S = 45  # What a site gets to hand in its partial round; machines with a shorter notice are gone before.
 WITNESS_S = 12  # Longer than a supplier's host may be silent (offers.marketplace.SILENCE) and a look at it.
 DRAINED_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: left on request, the work is not done.
-USERS_FAULTS = {"script_error": "script_error", "requirements_failed": "script_error"}
 
 
 @placement_machine.step(
@@ -105,7 +105,7 @@ def _ended(placement: Placement, now: datetime) -> Move | None:
     for node in _nodes(placement):
         if node.phase == "failed":
             error = node.error or {}
-            blame = USERS_FAULTS.get(error.get("code", ""), "")
+            blame = "script_error" if error.get("code") in USERS_FAULTS else ""
             why = f"{error.get('code', 'failed')}: {error.get('message', '')}"
             return _leave(placement, why, now, blame=blame)
     head = _nodes(placement)[0]
@@ -117,7 +117,7 @@ def _ended(placement: Placement, now: datetime) -> Move | None:
     message = error.get("message") or f"the script ended with exit code {head.exit_code}"
     if _may_be_a_lost_machine(placement, head, now):
         return Nap(seconds=1)
-    return _leave(placement, message, now, blame=USERS_FAULTS.get(error["code"], ""))
+    return _leave(placement, message, now, blame="script_error" if error["code"] in USERS_FAULTS else "")
 
 
 def _may_be_a_lost_machine(placement: Placement, head: Node, now: datetime) -> bool:
