@@ -21,7 +21,7 @@ from typing import Any
 
 from providers import http
 from providers.base import Listing, Market, Rejected
-from providers.catalog_hosts import Hosts
+from providers.catalog_hosts import ATTACHED_TO, Hosts
 
 NEEDED = {"InstanceType", "AcceleratorName", "AcceleratorCount", "Price", "Region"}
 ABSURD_USD_PER_HOUR = Decimal(100_000)  # No machine on any list costs a thousandth of it per GPU.
@@ -89,11 +89,12 @@ def _rows(rows: csv.DictReader[str], report: Report) -> Iterator[tuple[int, dict
 
 
 def _note(hosts: Hosts, row: dict[str, Any]) -> None:
+    machine_type, region = (row["InstanceType"] or "").strip(), (row["Region"] or "").strip()
+    price = _price if machine_type in ATTACHED_TO.values() else _price_or_nothing
     try:
-        prices = _price(row.get("Price")), _price(row.get("SpotPrice"))
+        prices = price(row.get("Price")), price(row.get("SpotPrice"))
     except RowSkipped:
         return
-    machine_type, region = (row["InstanceType"] or "").strip(), (row["Region"] or "").strip()
     zone, vcpus = (row.get("AvailabilityZone") or "").strip(), row.get("vCPUs") or ""
     hosts.note(machine_type, region, zone, prices, vcpus, row.get("MemoryGiB") or "")
 
@@ -158,6 +159,11 @@ def _price(text: str | None) -> Decimal | None:
     if price is not None and price > ABSURD_USD_PER_HOUR:
         raise RowSkipped("absurd price")
     return price
+
+
+def _price_or_nothing(text: str | None) -> Decimal | None:
+    """A host whose chips cannot be had without it may cost 0: then the chips' row has the price of both."""
+    return Decimal(0) if (text or "").strip() in ("0", "0.0") else _price(text)
 
 
 def _positive(text: str | None, what: str) -> Decimal | None:

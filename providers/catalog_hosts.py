@@ -23,7 +23,7 @@ FAMILIES = {
            4: ["g2-standard-48"], 8: ["g2-standard-96"]},
 }  # fmt: skip
 ATTACHED = ("T4", "P4", "P100", "V100")
-ATTACHED_TO = {1: "n1-standard-8", 2: "n1-standard-8", 4: "n1-standard-32", 8: "n1-standard-32"}
+ATTACHED_TO = {1: "n1-standard-4", 2: "n1-standard-8", 4: "n1-standard-32", 8: "n1-standard-32"}
 CARRIERS = {host for counts in FAMILIES.values() for hosts in counts.values() for host in hosts} | {
     *ATTACHED_TO.values()
 }

@@ -51,7 +51,7 @@ NOT_ON_DEMAND = re.compile(r"a4-|a3-ultragpu-|a3-highgpu-[124]g")  # Spot, flex-
 NO_PERSISTENT_DISK = re.compile(r"a4-|a3-ultragpu-|g4-|ct6e-|tpu7x-")  # Hyperdisk only.
 # One host per size: within every limit of https://docs.cloud.google.com/compute/docs/gpus#n1-gpus (one V100, P100 or
 # T4 takes 12 to 48 vCPUs, eight V100 take 96), so no table of limits is needed.
-N1_HOSTS = {"n1-standard-8": (1, 2, 4, 8), "n1-standard-32": (4, 8)}
+N1_HOSTS = {"n1-standard-4": (1,), "n1-standard-8": (1, 2, 4, 8), "n1-standard-32": (4, 8)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,11 +107,21 @@ def test_every_row_of_the_real_lists_is_accounted_for(name):
     assert all(line.usd_per_hour > 0 and line.accelerator_count > 0 for line in listings)
 
 
+def test_a_host_without_a_price_is_in_that_of_its_chips_but_one_that_could_be_had_alone_is_not():
+    b200, t4 = ",B200,8,,,,64,,here,here-a", ",T4,1,,,,4,,here,here-a"
+
+    listings, report = load(b200, t4, "a4-highgpu-8g,,,8,30,,0.0,,here,here-a", "n1-standard-4,,,8,30,,0,,here,here-a")
+
+    assert [(line.machine_type, line.usd_per_hour) for line in listings] == [("a4-highgpu-8g", Decimal(64))]
+    assert report.skipped == {"accelerator without a host": 1}
+
+
 @pytest.mark.parametrize(
     ("host", "chip", "machine_type", "prices"),
     [
         ("a2-highgpu-2g", "A100,2", "a2-highgpu-2g", ("5.5", "2.5")),
-        ("n1-standard-8", "T4,1", "n1-standard-8+nvidia-tesla-t4x1", ("5.5", "2.5")),
+        ("n1-standard-4", "T4,1", "n1-standard-4+nvidia-tesla-t4x1", ("5.5", "2.5")),
+        ("n1-standard-8", "T4,2", "n1-standard-8+nvidia-tesla-t4x2", ("5.5", "2.5")),
         ("n1-standard-32", "V100,8", "n1-standard-32+nvidia-tesla-v100x8", ("5.5", "2.5")),
         ("", "tpu-v5p-8,1", "tpu-v5p-8", ("4", "2")),
     ],
