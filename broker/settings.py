@@ -106,7 +106,7 @@ MARGIN = env.text("GPUYARD_MARGIN", "0.10")  # Of the cost, as a decimal fractio
 SILENT_AFTER_S = env.number("GPUYARD_SILENT_AFTER_S", 900)  # A script that reports nothing for so long is stopped.
 # A machine at a cloud that its cloud still lists may be silent for so long.
 CLOUD_SILENCE_S = env.number("GPUYARD_CLOUD_SILENCE_S", 120)
-NO_CAPACITY_AFTER_S = env.number("GPUYARD_NO_CAPACITY_AFTER_S", 1800)
+NO_CAPACITY_AFTER_S = env.number("GPUYARD_NO_CAPACITY_AFTER_S", 24 * 3600)  # Without a machine it waits so long.
 REFUSALS_MAX = 3  # Contributions refused in a row before the workload is given up.
 
 LOGGING_CONFIG = None

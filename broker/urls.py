@@ -4,7 +4,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularJSONAPIView
 
 from broker import pages
-from broker.api import account, agent, downloads, errors, hosts, market, offers, providers, runs, site, stream
+from broker.api import account, agent, downloads, errors, hosts, market, offers, programs, providers, runs, site, stream
 
 handler404 = errors.page_missing
 handler500 = errors.broken
@@ -27,11 +27,13 @@ urlpatterns = [
     path("v1/catalogs/<slug:provider>", market.Catalogs.as_view()),
     path("v1/quotes", market.Quotes.as_view()),
     path("v1/quotes/<int:pk>", market.OneQuote.as_view()),
-    path("v1/programs/<str:digest>", runs.Programs.as_view()),
+    path("v1/programs/<str:digest>", programs.Programs.as_view()),
+    path("v1/programs/<str:digest>/profile", programs.Profile.as_view()),
     path("v1/workloads", runs.Workloads.as_view()),
     path("v1/workloads/<int:pk>", runs.OneWorkload.as_view()),
     path("v1/workloads/<int:pk>/stop", runs.Stop.as_view()),
     path("v1/workloads/<int:pk>/events", runs.Events.as_view()),
+    path("v1/workloads/<int:pk>/decisions", runs.Decisions.as_view()),
     path("v1/workloads/<int:pk>/logs", runs.Logs.as_view()),
     path("v1/workloads/<int:pk>/metrics", runs.Metrics.as_view()),
     path("v1/workloads/<int:pk>/rounds", runs.Rounds.as_view()),

@@ -284,6 +284,20 @@ class Listening(models.Model):
     ticked_at = models.DateTimeField()
 
 
+class Reservation(models.Model):
+    """Machines of one line that a team has paid for until then, whether it uses them or not: at cost 0 for a plan."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="reservations")
+    offer = models.ForeignKey(Offer, models.PROTECT, related_name="+")
+    machines = models.PositiveIntegerField()
+    until = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(machines__gt=0), name="a_reservation_has_machines"),
+        ]
+
+
 class Quote(models.Model):
     """A plan and its price that we stand by until `expires_at`. Immutable."""
 
@@ -293,6 +307,10 @@ class Quote(models.Model):
     why = models.CharField(max_length=300)
     cost_usd = models.DecimalField(**USD, null=True)  # To finish; null when no speed is known.
     finish_s = models.FloatField(null=True)
+    labels = models.JSONField(default=list)  # What it is best at: cheapest, fastest, safest, greenest.
+    why_not = models.CharField(max_length=600, blank=True)  # What the next best would be like.
+    outcome = models.JSONField(null=True)  # offers.matching.outcome.Outcome; null when no speed is known.
+    curve = models.JSONField(default=list)  # [[hours, USD]]: the cheapest for each deadline, of the whole answer.
     speed = models.JSONField()
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()

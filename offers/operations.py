@@ -6,15 +6,18 @@ import hmac
 import logging
 import secrets
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
 from django.db import IntegrityError, transaction
 
 from offers import marketplace, poll, queries
 from offers.matching import estimate, solve
+from offers.matching.book import Line
 from offers.matching.need import Need
 from offers.models import Host, Offer, Quote, QuoteLine
 from providers import catalog
@@ -68,59 +71,95 @@ def import_catalog(*, provider: str, lines: Iterable[str], now: datetime) -> tup
 
 @transaction.atomic
 def quote(
-    *, owner_id: int, need: Need, measured: Mapping[str, float], now: datetime
+    *,
+    owner_id: int,
+    need: Need,
+    measured: Mapping[str, float],
+    now: datetime,
+    barred: Mapping[Line, str] | None = None,
+    held: Mapping[int, int] | None = None,
 ) -> tuple[list[Quote], solve.Answer]:
     """
-    Promise the best plans for QUOTE_TTL, best first.
+    Promise the best plans for QUOTE_TTL, the cheapest first.
 
-    measured: samples/s of one accelerator, by name, from earlier runs. Raises NeedUnmet, BudgetBelowCheapest.
+    measured: samples/s of one accelerator, by name, from earlier runs. barred: lines that are left alone for now, and
+    why. held: machines in use of offers that the team has reserved. Raises NeedUnmet, BudgetBelowCheapest.
     """
     speed = estimate.speed_for(need, measured=measured)
-    answer = solve.solve(need, queries.open_offers(now=now, owner_id=owner_id), speed=speed)
+    answer = solve.solve(
+        need,
+        queries.open_book(now=now),
+        speed=speed,
+        scope=queries.scope(owner_id=owner_id, now=now, barred=barred),
+        reserved=queries.reserved(owner_id=owner_id, now=now, held=held),
+    )
     if not answer.plans:
         if answer.too_dear and answer.cheapest_usd is not None:
             raise BudgetBelowCheapest(answer.cheapest_usd)
         raise NeedUnmet(answer)
-    quotes = []
-    for rank, plan in enumerate(answer.plans, start=1):
-        quotes.append(_promise(owner_id, need, plan, rank, speed, now))
-    return quotes, answer
+    return _promise(owner_id, need, answer, speed, now), answer
 
 
-def _promise(owner_id: int, need: Need, plan: solve.Plan, rank: int, speed: estimate.Speed, now: datetime) -> Quote:
-    each = {site.accelerator: speed.of(site.accelerator) for site in plan.sites}
-    known = all(rate is not None for rate in each.values())
-    rate = sum((each[site.accelerator] or 0) * site.accelerators for site in plan.sites) if known else None
-    made = Quote.objects.create(
-        owner_id=owner_id,
-        need=need.as_json(),
-        rank=rank,
-        why=_why(plan, speed),
-        cost_usd=plan.cost_usd,
-        finish_s=plan.finish_s,
-        speed={"source": speed.source if known else "unknown", "samples_per_s": rate, "per_accelerator": each},
-        created_at=now,
-        expires_at=now + QUOTE_TTL,
-    )
-    lines = [(index, offer, nodes) for index, site in enumerate(plan.sites) for offer, nodes in site.lines]
-    costs = dict(Offer.objects.filter(pk__in=[o.id for _, o, _ in lines]).values_list("id", "usd_per_hour"))
-    for index, offer, nodes in lines:
-        QuoteLine.objects.create(
+def _promise(owner_id: int, need: Need, answer: solve.Answer, speed: estimate.Speed, now: datetime) -> list[Quote]:
+    """Write the quotes down, and what their providers get."""
+    curve = [[round(point.hours, 4), str(point.usd)] for point in answer.curve]
+    quotes = [
+        Quote(
+            owner_id=owner_id,
+            need=need.as_json(),
+            rank=rank,
+            why=_why(plan, speed)[:300],
+            cost_usd=plan.cost_usd,
+            finish_s=plan.finish_s,
+            labels=list(plan.labels),
+            why_not=plan.why_not[:600],
+            outcome=None if plan.outcome is None else plan.outcome.as_json(),
+            curve=curve,
+            speed=_speed(plan, speed),
+            created_at=now,
+            expires_at=now + QUOTE_TTL,
+        )
+        for rank, plan in enumerate(answer.plans, start=1)
+    ]
+    Quote.objects.bulk_create(quotes)
+    lines = [
+        (made, index, offer, nodes)
+        for made, plan in zip(quotes, answer.plans, strict=True)
+        for index, site in enumerate(plan.sites)
+        for offer, nodes in site.lines
+    ]
+    costs = dict(Offer.objects.filter(pk__in={one.id for _, _, one, _ in lines}).values_list("id", "usd_per_hour"))
+    QuoteLine.objects.bulk_create(
+        QuoteLine(
             quote=made,
             site_index=index,
             offer_id=offer.id,
             nodes=nodes,
-            cost_usd_per_hour=costs[offer.id],
+            cost_usd_per_hour=Decimal(0) if offer.reserved else costs[offer.id],
             sell_usd_per_hour=offer.usd_per_hour,
         )
-    return made
+        for made, index, offer, nodes in lines
+    )
+    return quotes
+
+
+def _speed(plan: solve.Plan, speed: estimate.Speed) -> dict[str, Any]:
+    each = {site.accelerator: speed.of(site.accelerator) for site in plan.sites}
+    known = all(rate is not None for rate in each.values())
+    rate = sum((each[site.accelerator] or 0) * site.accelerators for site in plan.sites) if known else None
+    return {"source": speed.source if known else "unknown", "samples_per_s": rate, "per_accelerator": each}
 
 
 def _why(plan: solve.Plan, speed: estimate.Speed) -> str:
     sites = "one site" if len(plan.sites) == 1 else f"{len(plan.sites)} sites"
-    if plan.cost_usd is None:
-        return f"{sites}, {plan.usd_per_hour:f} USD an hour; the cost to finish needs --samples and a speed"
-    return f"{sites}, {plan.usd_per_hour:f} USD an hour for about {plan.finish_s:.0f} s at a {speed.source} speed"
+    words = f"{' and '.join(plan.labels)}: " if plan.labels else ""
+    if plan.outcome is None:
+        return f"{words}{sites}, {plan.usd_per_hour:f} USD an hour; the cost to finish needs --samples and a speed"
+    cost, told = plan.outcome.cost_usd, f"a {speed.source} speed"
+    return (
+        f"{words}{sites}, {plan.usd_per_hour:f} USD an hour for about {plan.finish_s:.0f} s at {told}:"
+        f" {cost.p10:.2f} to {cost.p90:.2f} USD"
+    )
 
 
 def replacement(
@@ -131,21 +170,18 @@ def replacement(
 
     A site that does not train this workload yet is preferred; avoid: offers that failed it a moment ago.
     """
-    one = Need(
-        accelerator=need.accelerator,
-        accelerators_per_site=need.accelerators_per_site,
-        sites=1,
-        min_memory_gib=need.min_memory_gib,
-        providers=need.providers,
-        regions=need.regions,
-        countries=need.countries,
-        markets=need.markets,
-    )
-    can_rent = queries.open_offers(now=now, owner_id=owner_id, leasable_only=True)
-    open_now = [offer for offer in can_rent if offer.id not in avoid]
-    elsewhere = [offer for offer in open_now if (offer.provider, offer.region) not in busy_sites]
-    for offers in (elsewhere, open_now):
-        plans = solve.solve(one, offers, speed=estimate.UNKNOWN).plans
+    size = need.site_size
+    if need.accelerators is not None:
+        size = max(size, -(-need.accelerators // max(need.sites or 1, 1)))
+    one = replace(
+        need, accelerators=None, accelerators_per_site=size, sites=1, max_sites=None, spread=None, samples=None,
+        deadline_hours=None, chance=None, budget_usd=None, max_spot_share=None,
+    )  # fmt: skip
+    book, where = queries.open_book(now=now), queries.scope(owner_id=owner_id, now=now)
+    rows = ~np.isin(book.id, np.fromiter(avoid, np.int64))
+    busy = [book.words["site"].of.get(f"{provider}\n{region}", -1) for provider, region in busy_sites]
+    for allowed in (rows & ~np.isin(book.site, busy), rows):
+        plans = solve.solve(one, book.take(np.flatnonzero(allowed)), speed=estimate.UNKNOWN, scope=where).plans
         if plans:
             return plans[0].sites[0]
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Count, QuerySet
 
-from offers import accounts, marketplace, search
-from offers.matching.solve import OpenOffer
-from offers.models import Host, Quarantined, Rental, Source
+from offers import accounts, marketplace, search, shelf
+from offers.matching.book import Book, Line, OpenOffer
+from offers.matching.constraints import Scope
+from offers.models import Host, Offer, Quarantined, Rental, Reservation, Source
 from providers import registry
 from providers.base import Provider
 
@@ -33,6 +35,46 @@ def provider(name: str, owner_id: int | None = None) -> Provider:
 def sell_price(usd_per_hour: Decimal) -> Decimal:
     """Return what a customer pays for an hour that costs us so much."""
     return (usd_per_hour * (1 + Decimal(settings.MARGIN))).quantize(MICRO)
+
+
+def open_book(*, now: datetime) -> Book:
+    """Return what is offered, at the customer's price, stale sources included: `scope` tells which are fresh."""
+    return SHELF.book()
+
+
+def scope(*, owner_id: int, now: datetime, barred: Mapping[Line, str] | None = None) -> Scope:
+    """
+    Return what of the book a team may be quoted now.
+
+    barred: {line: why} of what is left alone for a while (offers.refusals).
+    """
+    mine = marketplace.supplied().filter(supplier_id=owner_id)
+    names = [f"host-{pk}" for pk in mine.values_list("pk", flat=True)]
+    own = Offer.objects.filter(provider=marketplace.NAME, machine_type__in=names) if names else Offer.objects.none()
+    return Scope(
+        fresh=frozenset(Source.objects.filter(fresh_until__gt=now).values_list("provider", flat=True)),
+        rents_at=frozenset({*accounts.usable_by(owner_id), marketplace.NAME}),
+        own=frozenset(own.values_list("pk", flat=True)),
+        barred=barred or {},
+    )
+
+
+def reserved(*, owner_id: int, now: datetime, held: Mapping[int, int] | None = None) -> list[OpenOffer]:
+    """
+    Return the team's reserved capacity that is not in use, at price 0.
+
+    held: {offer: machines} that the team holds of what it reserved.
+    """
+    found = Reservation.objects.filter(owner_id=owner_id, until__gt=now).order_by("id")
+    machines: dict[int, int] = {}
+    for pk, count in found.values_list("offer_id", "machines"):
+        machines[pk] = machines.get(pk, 0) + count
+    rows = Offer.objects.filter(pk__in=machines).values_list(*shelf.COLUMNS)
+    mine = (shelf.offer_of(row, lambda usd: Decimal(0)) for row in rows)
+    return [
+        replace(one, reserved=True, leasable=True, available=max(machines[one.id] - (held or {}).get(one.id, 0), 0))
+        for one in mine
+    ]
 
 
 def open_offers(
@@ -56,26 +98,16 @@ def open_offers(
         book = book if rents_at is None else book.filter(provider__in=rents_at)
     if limit is not None:
         book = search.ordered(book, "usd_per_gpu_hour")[:limit]
-    rows = book.values_list(
-        "id", "provider", "region", "country", "market", "accelerator", "accelerators", "memory_gib", "usd_per_hour",
-        "leasable", "available",
-    )  # fmt: skip
-    return [
-        OpenOffer(
-            id=row[0],
-            provider=row[1],
-            region=row[2],
-            country=row[3],
-            market=row[4],
-            accelerator=row[5],
-            accelerators=row[6],
-            memory_gib=row[7],
-            usd_per_hour=sell_price(row[8]),
-            leasable=row[9] and (rents_at is None or row[1] in rents_at),
-            available=row[10],
-        )
-        for row in (rows.iterator(chunk_size=5000) if limit is None else rows)
-    ]
+    rows = book.values_list(*shelf.COLUMNS)
+    found = (_sold(row) for row in (rows.iterator(chunk_size=shelf.CHUNK) if limit is None else rows))
+    return [one if rents_at is None or one.provider in rents_at else replace(one, leasable=False) for one in found]
+
+
+def _sold(row: shelf.Row) -> OpenOffer:
+    return shelf.offer_of(row, sell_price)
+
+
+SHELF = shelf.Shelf(_sold)
 
 
 def sources(*, now: datetime) -> list[dict[str, Any]]:

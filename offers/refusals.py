@@ -7,7 +7,7 @@ slow is so for everybody; a quota and any other failure may be the account's own
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from offers.models import Account, Offer, Refusal
@@ -41,6 +41,11 @@ def reason_of(error: ProviderError) -> str:
     return REASONS.get(error.reason, FAILED)
 
 
+def line_of(offer: Offer) -> Line:
+    """Return what names an offer's line."""
+    return offer.provider, offer.region, offer.zone, offer.machine_type, offer.market
+
+
 def remember(
     *, offer: Offer, reason: str, why: str, now: datetime, owner_id: int | None = None, machines: int | None = None
 ) -> Refusal:
@@ -64,12 +69,12 @@ def forget(*, offer: Offer) -> None:
 
 
 def barred(
-    *, owner_id: int | None, now: datetime, held: Mapping[Line, int] | None = None, cautious: bool = False
+    *, owner_id: int | None, now: datetime, held: Callable[[Line], int] | None = None, cautious: bool = False
 ) -> dict[Line, str]:
     """
     Return {line: why} of the offers that are left alone now.
 
-    held: machines of each line that the team's account holds; below a quota that was met, one more may be asked for.
+    held: how many machines of a line the account holds; below a quota that was met, one more may be asked for.
     cautious: also those whose time has passed a moment ago: they come last.
     """
     since = now - COMES_LAST_FOR if cautious else now
@@ -79,11 +84,11 @@ def barred(
         whose = owner_id if one.provider in own else None
         concerns = one.reason in EVERYBODYS or one.owner_id == whose
         line = (one.provider, one.region, one.zone, one.machine_type, one.market)
-        below = one.reason == QUOTA and one.machines is not None and (held or {}).get(line, 0) < one.machines
+        below = one.reason == QUOTA and held is not None and held(line) < (one.machines or 0)
         if concerns and not below:
             found[line] = WORDS[one.reason]
     return found
 
 
 def _named(offer: Offer) -> dict[str, str]:
-    return {name: getattr(offer, name) for name in ("provider", "region", "zone", "machine_type", "market")}
+    return dict(zip(("provider", "region", "zone", "machine_type", "market"), line_of(offer), strict=True))

@@ -45,6 +45,7 @@ def _quiet_world(settings, tmp_path, monkeypatch):
     monkeypatch.setattr("offers.accounts.mark", lambda: "")  # A fake cloud is looked into by bare keys.
     monkeypatch.setitem(registry.PROVIDERS, "fake", "providers.fake.Fake")
     monkeypatch.setattr("workloads.bell.ring", lambda kind, pk: None)
+    monkeypatch.setattr("workloads.bell.ring_for_seekers", lambda: None)
     # A test's own transaction never commits: what waits for the commit happens at once.
     monkeypatch.setattr("django.db.transaction.on_commit", lambda act, using=None, robust=False: act())
 

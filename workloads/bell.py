@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
+from typing import Any
 
 from celery import current_app
 from django.apps import apps
@@ -29,9 +30,17 @@ def wake(kind: str, pk: int, now: datetime) -> None:
 
 def ring(kind: str, pk: int) -> None:
     """Ask a worker to look at the row. A bell that does not ring costs a tick, nothing else."""
+    _send("advance", kind=kind, pk=pk)
+
+
+def ring_for_seekers() -> None:
+    """Ask a worker to look for machines for the workloads that lack some."""
+    _send("seek")
+
+
+def _send(task: str, **kwargs: Any) -> None:
     try:
         # A bell that nobody heard in time is worth nothing: the next tick rings again.
-        kwargs = {"kind": kind, "pk": pk}
-        current_app.send_task("workloads.tasks.advance", kwargs=kwargs, retry=False, expires=EXPIRES_S)
+        current_app.send_task(f"workloads.tasks.{task}", kwargs=kwargs, retry=False, expires=EXPIRES_S)
     except (OperationalError, RedisError, OSError) as error:
-        logger.warning("bell.silent kind=%s pk=%s error=%s", kind, pk, type(error).__name__)
+        logger.warning("bell.silent task=%s %s error=%s", task, kwargs, type(error).__name__)

@@ -70,7 +70,6 @@ class Workload(Lifecycle):
     script = models.CharField(max_length=255)
     args = models.JSONField(default=list)
     budget_usd = models.DecimalField(**USD)
-    max_usd_per_hour = models.DecimalField(**USD, null=True)  # All its machines together; null: the budget alone binds.
     priority = models.SmallIntegerField(default=0)  # Higher goes first, and may drain lower ones.
     sites_wanted = models.PositiveSmallIntegerField(default=1)  # As the quote says; the policy may change it.
     assigned = models.JSONField(null=True)  # A site that was found for it (workloads.seeking), until it is placed.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -11,8 +10,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from offers.matching.solve import SitePlan
-from offers.models import Offer, Quote, QuoteLine
+from offers.models import Offer, Quote
 from workloads import bell, storage
 from workloads.models import Artifact, Lease, Placement, Program, Workload, born
 
@@ -37,6 +35,7 @@ class Order:
     args: tuple[str, ...]
     name: str
     budget_usd: Decimal
+    priority: int
     idempotency_key: str | None
     body_sha256: str
 
@@ -56,6 +55,8 @@ def submit(*, order: Order, now: datetime) -> Workload:
                 args=list(order.args),
                 name=order.name,
                 budget_usd=order.budget_usd,
+                priority=order.priority,
+                sites_wanted=order.quote.lines.values("site_index").distinct().count(),
                 idempotency_key=order.idempotency_key,
                 body_sha256=order.body_sha256,
                 created_at=now,
@@ -65,6 +66,7 @@ def submit(*, order: Order, now: datetime) -> Workload:
     except IntegrityError:
         raise QuoteTaken(order.quote.pk) from None
     transaction.on_commit(lambda: bell.ring("workload", workload.pk))
+    transaction.on_commit(bell.ring_for_seekers)
     return workload
 
 
@@ -73,6 +75,11 @@ def keep_program(*, owner_id: int, sha256: str, size_bytes: int, now: datetime) 
     return Program.objects.get_or_create(
         owner_id=owner_id, sha256=sha256, defaults={"size_bytes": size_bytes, "created_at": now}
     )
+
+
+def keep_profile(*, owner_id: int, sha256: str, profile: dict[str, Any]) -> bool:
+    """Keep what a probe measured of a program; return whether there is such a program."""
+    return bool(Program.objects.filter(owner_id=owner_id, sha256=sha256).update(profile=profile))
 
 
 def request_stop(*, workload_id: int, reason: str, why: str, now: datetime) -> None:
@@ -98,30 +105,24 @@ def release_all(*, placement_id: int, now: datetime) -> None:
         bell.wake("lease", pk, now)
 
 
-def place_quote(*, workload: Workload, now: datetime) -> None:
-    """Open a placement and its leases for every site of the quote."""
-    by_site: dict[int, list[QuoteLine]] = defaultdict(list)
-    for line in workload.quote.lines.select_related("offer").order_by("id"):
-        by_site[line.site_index].append(line)
-    for lines in by_site.values():
-        priced = [(line.offer, line.nodes, line.cost_usd_per_hour, line.sell_usd_per_hour) for line in lines]
-        _place(workload, priced, now)
+def place_assigned(*, workload: Workload, now: datetime) -> None:
+    """Open a placement and its leases for every site that was found for it (workloads.seeking)."""
+    for site in workload.assigned["sites"]:
+        offers = Offer.objects.in_bulk([pk for pk, *_ in site["lines"]])
+        priced = [(offers[pk], machines, Decimal(cost), Decimal(sell)) for pk, machines, cost, sell in site["lines"]]
+        _place(workload, priced, now, replaces=site.get("replaces"))
 
 
-def place_site(*, workload: Workload, site: SitePlan, now: datetime) -> None:
-    """Open a placement and its leases for one more site, at today's prices."""
-    offers = Offer.objects.in_bulk([offer.id for offer, _ in site.lines])
-    priced = [(offers[seen.id], nodes, offers[seen.id].usd_per_hour, seen.usd_per_hour) for seen, nodes in site.lines]
-    _place(workload, priced, now)
-
-
-def _place(workload: Workload, machines: list[tuple[Offer, int, Decimal, Decimal]], now: datetime) -> None:
+def _place(
+    workload: Workload, machines: list[tuple[Offer, int, Decimal, Decimal]], now: datetime, *, replaces: int | None
+) -> None:
     first = machines[0][0]
     placement = Placement.objects.create(
         workload=workload,
         provider=first.provider,
         region=first.region,
         created_at=now,
+        replaces_id=replaces,
         ray_token=secrets.token_hex(32),
         ray_port=0,
         site_secret=secrets.token_urlsafe(32),

@@ -7,7 +7,10 @@ from datetime import datetime
 
 from django.db.models import Count, F, Q, QuerySet, Sum
 
-from offers.models import Account, Offer
+from offers import accounts, refusals
+from offers.matching import estimate
+from offers.matching import need as needs
+from offers.models import Account
 from workloads.models import Artifact, Contribution, Lease, Metric, Placement, Round, SampleRange, Training, Workload
 
 
@@ -31,10 +34,33 @@ def leases_with_account(provider: str, owner_id: int | None) -> QuerySet[Lease]:
     return live.exclude(placement__workload__owner__in=own)
 
 
-def machines_held(offer: Offer, *, owner_id: int | None) -> int:
-    """Return how many machines of an offer's line live on a team's account; owner_id None: on the broker's."""
-    line = {f"offer__{name}": getattr(offer, name) for name in ("region", "zone", "machine_type", "market")}
-    return leases_with_account(offer.provider, owner_id).filter(**line, opened_at__isnull=False).count()
+def machines_held(line: refusals.Line, *, owner_id: int | None) -> int:
+    """Return how many machines of a line live on the account that this team rents with there."""
+    provider, region, zone, machine_type, market = line
+    live = leases_with_account(provider, accounts.holder(provider, owner_id)).filter(opened_at__isnull=False)
+    named = {"region": region, "zone": zone, "machine_type": machine_type, "market": market}
+    return live.filter(**{f"offer__{name}": value for name, value in named.items()}).count()
+
+
+def reserved_in_use(owner_id: int) -> dict[int, int]:
+    """Return {offer: machines} that a team holds at no cost: its reserved capacity."""
+    live = Lease.objects.exclude(state__in=Lease.DEAD).filter(placement__workload__owner_id=owner_id)
+    free = live.filter(sell_usd_per_hour=0).values_list("offer_id").annotate(machines=Count("id"))
+    return dict(free)
+
+
+def staying(workload_id: int) -> QuerySet[Placement]:
+    """Return the sites that a workload has and keeps: not one that leaves, nor one that is to take another's place."""
+    leaving = (Placement.State.DRAINING, Placement.State.CLOSED)
+    here = Placement.objects.filter(workload_id=workload_id).exclude(state__in=leaving)
+    successors = here.filter(replaces__in=here.values("pk"))
+    return here.exclude(pk__in=successors.values("pk")).order_by("id")
+
+
+def speed(workload: Workload) -> estimate.Speed:
+    """Return how fast a workload is taken to be: as it was measured, stated or predicted."""
+    measured = measured_speed(owner_id=workload.owner_id, program_sha256=workload.program.sha256)
+    return estimate.speed_for(needs.parse(workload.quote.need), measured=measured)
 
 
 def all_merged(workload_id: int) -> bool:

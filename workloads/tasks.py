@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from workloads import orphans, retention
+from workloads import orphans, retention, seeking
 from workloads.tick import MACHINES
 
 
@@ -11,6 +11,12 @@ from workloads.tick import MACHINES
 def advance(*, kind: str, pk: int) -> None:
     """Look at one row."""
     MACHINES[kind].drive(pk, timezone.now)
+
+
+@shared_task
+def seek() -> int:
+    """Look for machines for the workloads that lack some."""
+    return seeking.seek(timezone.now())
 
 
 @shared_task

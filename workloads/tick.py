@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from workloads import bell
+from workloads import bell, seeking
 from workloads.machine import Machine
 from workloads.steps.lease import lease_machine
 from workloads.steps.placement import placement_machine
@@ -20,8 +20,10 @@ MACHINES: dict[str, Machine] = {
 
 
 def ring(now: datetime, *, limit: int = 500) -> int:
-    """Ring for every due row; return how many."""
+    """Ring for every due row, and for the workloads that lack machines; return how many rows are due."""
     rung = 0
+    if seeking.lacking(now):
+        bell.ring_for_seekers()
     for kind, machine in MACHINES.items():
         for pk in machine.due(now).values_list("pk", flat=True)[:limit]:
             bell.ring(kind, pk)
@@ -31,7 +33,7 @@ def ring(now: datetime, *, limit: int = 500) -> int:
 
 def tick(now: datetime, *, limit: int = 500) -> int:
     """Run every due step once, here and now; return how many moved. For tests."""
-    moved = 0
+    moved = seeking.seek(now)
     for machine in MACHINES.values():
         for pk in list(machine.due(now).values_list("pk", flat=True)[:limit]):
             moved += machine.advance(pk, now) is not None

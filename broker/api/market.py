@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from django.utils import timezone
@@ -14,11 +16,11 @@ from rest_framework.views import APIView
 
 from broker.api import shapes
 from broker.api.errors import Refused
-from offers import operations
+from offers import operations, refusals
 from offers.matching import need as needs
 from offers.models import Quote
 from providers.base import Rejected
-from workloads.queries import measured_speed
+from workloads.queries import machines_held, measured_speed, reserved_in_use
 
 
 class RawParser(parsers.BaseParser):
@@ -79,9 +81,11 @@ class Quotes(APIView):
             raise Refused(422, "invalid", str(error), "correct the need and ask again") from None
         me = request.user.pk
         measured = measured_speed(owner_id=me, program_sha256=need.program) if need.program else {}
+        now = timezone.now()
+        barred = refusals.barred(owner_id=me, now=now, held=partial(machines_held, owner_id=me))
         try:
             quotes, answer = operations.quote(
-                owner_id=request.user.pk, need=need, measured=measured, now=timezone.now()
+                owner_id=me, need=need, measured=measured, now=now, barred=barred, held=reserved_in_use(me)
             )
         except operations.NeedUnmet as unmet:
             raise _unmet(unmet, need) from None
@@ -97,6 +101,7 @@ class Quotes(APIView):
             "quotes": [quote_json(quote) for quote in quotes],
             "excluded": _excluded(answer.excluded),
             "offers_considered": answer.considered,
+            "curve": quotes[0].curve,
         }
         return Response(shapes.QuotesShape(body).data, status=201)
 
@@ -113,7 +118,18 @@ def _unmet(unmet: operations.NeedUnmet, need: needs.Need) -> Refused:
         if answer.considered
         else "no offer is open: `yard offers sources` tells what was read and what is stale"
     )
-    return Refused(422, "need_unmet", message, hint, excluded=excluded, offers_considered=answer.considered)
+    loosened = [shapes.RelaxationShape(one).data for one in answer.relaxations]
+    if loosened:
+        hint = "; or ".join(f"{one['change']} it would cost {Decimal(one['usd']):.2f} USD" for one in loosened[:3])
+    return Refused(
+        422,
+        "need_unmet",
+        message,
+        hint,
+        excluded=excluded,
+        offers_considered=answer.considered,
+        relaxations=loosened,
+    )
 
 
 def _excluded(counts: Any) -> list[dict[str, Any]]:
@@ -167,5 +183,8 @@ def quote_json(quote: Quote) -> dict[str, Any]:
         "finish_s": quote.finish_s,
         "speed": quote.speed,
         "sites": sites,
+        "labels": quote.labels,
+        "outcome": quote.outcome,
         "why": quote.why,
+        "why_not": quote.why_not,
     }

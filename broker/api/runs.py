@@ -1,4 +1,4 @@
-"""Programs, workloads and everything that hangs on one workload."""
+"""Workloads and everything that hangs on one workload."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
-from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
@@ -20,36 +19,13 @@ from billing.operations import CreditExhausted
 from broker import orders
 from broker.api import bodies, paging, shapes
 from broker.api.errors import Refused
-from broker.api.market import RawParser, quote_of
+from broker.api.market import quote_of
 from offers.models import Quote
 from offers.queries import host_names
 from workloads import operations, programs, queries
 from workloads.models import Artifact, Lease, LogLine, Metric, Placement, Round, Training, Workload
 
 AFTER = [OpenApiParameter("after", int), OpenApiParameter("limit", int)]
-
-
-def _growing(operation_id: str, shape: Any) -> Any:
-    rows = shape(many=True)
-    return extend_schema_view(get=extend_schema(operation_id=operation_id, parameters=AFTER, responses=rows))
-
-
-class Programs(APIView):
-    """Packed scripts, named by their hash."""
-
-    scopes = {"PUT": "run"}
-    parser_classes = [RawParser]
-
-    @extend_schema(operation_id="put_program", request=bytes, responses={201: dict})
-    def put(self, request: Request, digest: str) -> Response:
-        """Upload a .tar.gz of a script or a directory."""
-        size, _ = bodies.receive(request._request, digest, bytes_max=settings.PROGRAM_BYTES_MAX)
-        try:
-            programs.check(digest)
-        except programs.NotAProgram as error:
-            raise Refused(422, "not_a_program", str(error), "pack it with `yard run`, or as a .tar.gz") from None
-        _, made = operations.keep_program(owner_id=request.user.pk, sha256=digest, size_bytes=size, now=timezone.now())
-        return Response({"sha256": digest, "size_bytes": size}, status=201 if made else 200)
 
 
 class Workloads(APIView):
@@ -103,6 +79,9 @@ def _order(request: Request, quote: Quote, body: dict[str, Any]) -> operations.O
         programs.check_script(body["program"], body["script"])
     except programs.NotAProgram as error:
         raise Refused(422, "script_missing", str(error), "name a .py file inside the program") from None
+    if body["priority"] > 0 and "operate" not in request.auth.scopes:
+        hint = "order at 0, or below to let others go first"
+        raise Refused(403, "scope_missing", "a priority above 0 needs the scope 'operate'", hint)
     budget = _budget(quote, body.get("budget_usd"))
     if quote.cost_usd is not None and budget < quote.cost_usd:
         message = f"quote {quote.pk} costs {quote.cost_usd} USD to finish, the budget is {budget} USD"
@@ -118,6 +97,7 @@ def _order(request: Request, quote: Quote, body: dict[str, Any]) -> operations.O
         args=tuple(body["args"]),
         name=body["name"] or body["script"],
         budget_usd=budget,
+        priority=body["priority"],
         idempotency_key=key,
         body_sha256=digest,
     )
@@ -186,6 +166,20 @@ class Events(Grown):
     def rows(workload: Workload) -> QuerySet[Any]:
         """Return its events."""
         return workload.events.all()
+
+    shape = shapes.EventShape
+
+
+@extend_schema_view(
+    get=extend_schema(operation_id="list_decisions", parameters=AFTER, responses=shapes.EventShape(many=True))
+)
+class Decisions(Grown):
+    """What was decided for it, and the figures that it was decided on."""
+
+    @staticmethod
+    def rows(workload: Workload) -> QuerySet[Any]:
+        """Return its events that have figures."""
+        return workload.events.filter(figures__isnull=False)
 
     shape = shapes.EventShape
 
@@ -353,6 +347,8 @@ _PLAIN = (
     "script",
     "args",
     "budget_usd",
+    "priority",
+    "sites_wanted",
 )
 
 

@@ -12,22 +12,52 @@ def usd(**options: Any) -> s.DecimalField:
     return s.DecimalField(max_digits=18, decimal_places=6, **options)
 
 
+def texts() -> s.ListField:
+    """Several names."""
+    return s.ListField(child=s.CharField(), required=False, allow_null=True)
+
+
+def number(**options: Any) -> s.FloatField:
+    """A number that may be left out."""
+    return s.FloatField(required=False, allow_null=True, **options)
+
+
+def whole(**options: Any) -> s.IntegerField:
+    """A whole number that may be left out."""
+    return s.IntegerField(required=False, allow_null=True, **options)
+
+
 class NeedShape(s.Serializer[Any]):
     """What a workload asks for; every field may be left out."""
 
-    accelerator = s.CharField(required=False, allow_null=True)
-    accelerators_per_site = s.IntegerField(required=False, default=1)
-    sites = s.IntegerField(required=False, allow_null=True)
-    min_memory_gib = s.FloatField(required=False, allow_null=True)
-    providers = s.ListField(child=s.CharField(), required=False, allow_null=True)
-    regions = s.ListField(child=s.CharField(), required=False, allow_null=True)
-    countries = s.ListField(child=s.CharField(), required=False, allow_null=True)
-    markets = s.ListField(child=s.CharField(), required=False, allow_null=True)
-    samples = s.IntegerField(required=False, allow_null=True)
-    samples_per_s = s.FloatField(required=False, allow_null=True)
+    accelerator = s.JSONField(required=False, allow_null=True, help_text="A name or a family, or a list of them.")
+    accelerators = whole(help_text="Of all sites together, split as it comes cheapest.")
+    accelerators_per_site = whole()
+    min_accelerators_per_site = whole()
+    sites = whole()
+    max_sites = whole()
+    spread = s.ChoiceField(["provider", "region", "country"], required=False, allow_null=True)
+    min_memory_gib = number(help_text="Of each accelerator.")
+    interconnect = s.CharField(required=False, allow_null=True, help_text="Inside a site of several machines.")
+    providers, not_providers = texts(), texts()
+    regions, not_regions = texts(), texts()
+    countries, not_countries = texts(), texts()
+    residency = s.CharField(required=False, allow_null=True, help_text="A group of countries: EU, EEA, ...")
+    markets = texts()
+    tiers = s.ListField(child=s.ChoiceField(["own", "secure", "community"]), required=False, allow_null=True)
+    prefer_own = s.BooleanField(required=False, allow_null=True, help_text="The team's own machines first.")
+    queue = s.BooleanField(required=False, allow_null=True, help_text="May wait for machines that are busy now.")
+    max_spot_share = number(min_value=0, max_value=1)
+    samples = whole()
+    samples_per_s = number(help_text="Of each accelerator.")
     program = s.CharField(required=False, allow_null=True)
-    deadline_hours = s.FloatField(required=False, allow_null=True)
+    data_gib = number()
+    checkpoint_gib = number()
+    deadline_hours = number()
+    chance = number(help_text="Of meeting the deadline, that is wanted.")
     budget_usd = usd(required=False, allow_null=True)
+    max_usd_per_hour = usd(required=False, allow_null=True)
+    max_egress_usd = usd(required=False, allow_null=True)
 
 
 class QuoteSiteShape(s.Serializer[Any]):
@@ -45,6 +75,40 @@ class QuoteSiteShape(s.Serializer[Any]):
     offer = s.IntegerField()
 
 
+class RangeShape(s.Serializer[Any]):
+    """One time of ten it is less than p10, one time of ten more than p90."""
+
+    p10 = s.FloatField()
+    p50 = s.FloatField()
+    p90 = s.FloatField()
+
+
+class OutcomeShape(s.Serializer[Any]):
+    """What may become of a plan."""
+
+    finish_s = RangeShape()
+    cost_usd = s.DictField(child=usd(), help_text="p10, p50, p90")
+    expected_usd = usd()
+    egress_usd = usd()
+    storage_usd = usd()
+    deadline_chance = s.FloatField(allow_null=True)
+    budget_chance = s.FloatField(allow_null=True)
+    losses = s.FloatField(help_text="Machines lost on the way, expected.")
+    loss_chance = s.FloatField(help_text="Of at least one.")
+    energy_kwh = s.FloatField()
+    carbon_kg = s.FloatField(allow_null=True)
+    late_s = s.FloatField(help_text="Done by then with the chance that is wanted.")
+
+
+class RelaxationShape(s.Serializer[Any]):
+    """What one constraint loosened would make possible."""
+
+    field = s.CharField()
+    change = s.CharField()
+    usd = usd()
+    finish_s = s.FloatField(allow_null=True)
+
+
 class QuoteShape(s.Serializer[Any]):
     """A whole answer, promised until `expires_at`."""
 
@@ -57,7 +121,10 @@ class QuoteShape(s.Serializer[Any]):
     finish_s = s.FloatField(allow_null=True)
     speed = s.JSONField()
     sites = QuoteSiteShape(many=True)
+    labels = s.ListField(child=s.CharField(), help_text="What it is best at: cheapest, fastest, safest, greenest.")
+    outcome = OutcomeShape(allow_null=True)
     why = s.CharField()
+    why_not = s.CharField(allow_blank=True, help_text="What the next best would be like.")
 
 
 class ExcludedShape(s.Serializer[Any]):
@@ -73,6 +140,7 @@ class QuotesShape(s.Serializer[Any]):
     quotes = QuoteShape(many=True)
     excluded = ExcludedShape(many=True)
     offers_considered = s.IntegerField()
+    curve = s.ListField(child=s.ListField(), help_text="[hours, USD]: the cheapest for each deadline.")
 
 
 class OrderShape(s.Serializer[Any]):
@@ -86,6 +154,10 @@ class OrderShape(s.Serializer[Any]):
     )
     name = s.CharField(max_length=80, required=False, default="")
     budget_usd = usd(required=False, allow_null=True, default=None)
+    priority = s.IntegerField(
+        required=False, default=0, min_value=-100, max_value=100,
+        help_text="Higher goes first where machines are short. Above 0 needs the scope operate.",
+    )  # fmt: skip
 
 
 class ArtifactShape(s.Serializer[Any]):
@@ -147,6 +219,8 @@ class WorkloadShape(s.Serializer[Any]):
     quote = s.IntegerField()
     need = s.JSONField()
     budget_usd = usd()
+    priority = s.IntegerField()
+    sites_wanted = s.IntegerField()
     hold_usd = usd()
     spent_usd = usd()
     version = s.IntegerField(allow_null=True)
@@ -166,6 +240,7 @@ class EventShape(s.Serializer[Any]):
     subject_id = s.IntegerField()
     to = s.CharField(source="to_state")
     why = s.CharField(allow_blank=True)
+    figures = s.JSONField(allow_null=True, help_text="What a decision was made on.")
 
     def get_fields(self) -> Any:
         """`from` is a word of Python's own, so it is named here."""

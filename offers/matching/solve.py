@@ -1,47 +1,28 @@
-"""
-From a need and open offers to ranked plans: whole machines at distinct sites, cheapest to finish first.
-
-Each site is filled with whole machines of one chip; the best sites are then taken together, one plan per combination.
-"""
+"""From a need and the book to whole answers: the best plans with what may become of them, or what stands in the way."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import combinations
+from typing import Any
+
+import numpy as np
 
 from offers import gpus
-from offers.matching import estimate
+from offers.matching import choice
+from offers.matching.book import MARKETS, Book, Ints, OpenOffer
+from offers.matching.choice import CurvePoint
+from offers.matching.constraints import Scope
 from offers.matching.estimate import Speed
 from offers.matching.need import Need
+from offers.matching.outcome import Outcome, outcomes
+from offers.matching.plans import Plans
+from offers.matching.question import ANYWHERE, Question
+from offers.matching.relax import Relaxation, relaxations
 
-PLANS_MAX = 5
-CANDIDATE_SITES_MAX = 10  # The cheapest so many sites are combined: at most C(10, 5) = 252 plans a size.
-SITES_COMPARED_MAX = 4  # When the need leaves the number of sites open.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenOffer:
-    """An offer as the engine sees it. `usd_per_hour` is what the customer would pay for one machine."""
-
-    id: int
-    provider: str
-    region: str
-    country: str
-    market: str
-    accelerator: str
-    accelerators: int
-    memory_gib: float | None
-    usd_per_hour: Decimal
-    leasable: bool
-    available: int | None
-
-    @property
-    def usd_per_accelerator_hour(self) -> Decimal:
-        """The price of one chip of the machine."""
-        return self.usd_per_hour / self.accelerators
+TOLD_APART = ("deadline_hours", "budget_usd")  # Answer counts the plans that these exclude.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +48,28 @@ class SitePlan:
         """Its one kind of chip."""
         return self.lines[0][0].accelerator
 
+    def __str__(self) -> str:
+        """For people: "aws/us-east-1, 8 x H100-SXM spot"."""
+        place = self.region if "/" in self.region else f"{self.provider}/{self.region}"
+        markets = " and ".join(sorted({offer.market.replace("_", "-") for offer, _ in self.lines}))
+        return f"{place}, {self.accelerators} x {self.accelerator} {markets}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One whole answer."""
+    """One whole answer. None: the work or a speed is not known."""
 
     sites: tuple[SitePlan, ...]
     usd_per_hour: Decimal
-    finish_s: float | None
-    cost_usd: Decimal | None
+    finish_s: float | None  # As likely earlier as later.
+    cost_usd: Decimal | None  # Expected.
+    outcome: Outcome | None
+    labels: tuple[str, ...] = ()  # Of choice.LABELS.
+    why_not: str = ""  # What the next best would be like, in figures; empty where there is none.
+
+    def __str__(self) -> str:
+        """For people: its sites."""
+        return " + ".join(str(site) for site in self.sites)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,134 +82,136 @@ class Answer:
     cheapest_usd: Decimal | None  # To finish, whatever the budget.
     too_late: int  # Plans that the deadline excluded.
     too_dear: int  # Plans that the budget excluded.
+    curve: tuple[CurvePoint, ...] = ()
+    relaxations: tuple[Relaxation, ...] = ()  # Where no plan is left; the cheapest first.
 
 
-def solve(need: Need, offers: Iterable[OpenOffer], *, speed: Speed) -> Answer:
-    """Return at most PLANS_MAX plans, cheapest to finish first; by price per hour where no speed is known."""
-    offers = list(offers)
-    excluded: Counter[str] = Counter()
-    fitting = [offer for offer in offers if _fits(need, offer, excluded)]
-    filled = _sites(need, fitting, excluded)
-    plans = [_priced(need, sites, speed) for sites in _choices(need, filled, speed)]
-    if not plans and filled:
-        excluded[f"sites: {need.sites} distinct sites wanted, {len(filled)} fit"] += len(fitting)
-    costs = [plan.cost_usd for plan in plans if plan.cost_usd is not None]
-    in_time = [plan for plan in plans if not _late(need, plan)]
-    affordable = [plan for plan in in_time if not _dear(need, plan)]
-    affordable.sort(key=_rank)
+def solve(
+    need: Need, book: Book, *, speed: Speed, scope: Scope = ANYWHERE, reserved: Sequence[OpenOffer] = ()
+) -> Answer:
+    """
+    Return at most choice.SHOWN_MAX plans, cheapest to finish first; by price per hour where no speed is known.
+
+    reserved: offers of which the team holds reserved capacity; `available` is what is left of it.
+    """
+    question = Question(need, book, speed=speed, scope=scope, reserved=reserved)
+    found = question.candidates(need)
+    listed = np.empty(0, np.int64) if found is None else choice.shortlist(need, found)
+    told = [] if found is None or found.hours is None else outcomes(need, found, listed)
+    shown: list[Plan] = []
+    if found is not None:
+        shown = _by_outcome(need, found, listed, told) if found.hours is not None else _by_hour(found, listed)
     return Answer(
-        plans=tuple(affordable[:PLANS_MAX]),
-        excluded=tuple(excluded.most_common()),
-        considered=len(offers),
-        cheapest_usd=min(costs, default=None),
-        too_late=len(plans) - len(in_time),
-        too_dear=len(in_time) - len(affordable),
+        plans=tuple(shown),
+        excluded=_excluded(question, found),
+        considered=question.considered,
+        curve=choice.curve(told),
+        relaxations=() if shown else relaxations(question, found),
+        **_misses(need, found, told),
     )
 
 
-def _fits(need: Need, offer: OpenOffer, excluded: Counter[str]) -> bool:
-    for name, passes in _constraints(need):
-        if not passes(offer):
-            excluded[name] += 1
-            return False
-    return True
+def cheapest(book: Book, *, accelerator: str, count: int, market: str) -> int | None:
+    """Return the row of the cheapest machine with exactly so many accelerators of a name or family, or None."""
+    codes = [book.words["accelerator"].of.get(name) for name in gpus.meant_by(accelerator)]
+    fits = (book.accelerators == count) & (book.market == MARKETS.index(market)) & (book.available > 0)
+    of_chip = np.zeros(len(book), np.bool_)
+    for code in codes:
+        if code is not None:
+            of_chip |= book.accelerator == code
+    rows = np.flatnonzero(fits & of_chip)
+    return int(rows[np.argmin(book.micro_usd[rows])]) if len(rows) else None
 
 
-def _constraints(need: Need) -> Iterable[tuple[str, Callable[[OpenOffer], bool]]]:
-    """Yield the named tests in the order in which they count."""
-    if need.accelerator is not None:
-        wanted = gpus.named(need.accelerator)
-        yield f"accelerator: {wanted}", lambda offer: offer.accelerator.casefold() == wanted.casefold()
-    if need.min_memory_gib is not None:
-        least = need.min_memory_gib
-        yield f"min_memory_gib: {least:g}", lambda offer: (offer.memory_gib or 0) >= least
-    for name, wishes in (("providers", need.providers), ("regions", need.regions), ("countries", need.countries),
-                         ("markets", need.markets)):  # fmt: skip
-        if wishes is not None:
-            field = {"countries": "country"}.get(name, name[:-1])
-            allowed = {wish.casefold() for wish in wishes}
-            yield f"{name}: {', '.join(wishes)}", lambda offer, f=field, a=allowed: getattr(offer, f).casefold() in a  # type: ignore[misc]
-    yield "for rent here (price list only)", lambda offer: offer.leasable
-    yield "free now", lambda offer: offer.available != 0
+def _by_outcome(need: Need, found: Plans, listed: Ints, told: list[Outcome]) -> list[Plan]:
+    """Return what is worth showing of the plans that do what is asked for."""
+    allowed = found.allowed()[listed]
+    good = [i for i, one in enumerate(told) if allowed[i] and choice.in_time_and_budget(need, one)]
+    made = [_plan(found, int(listed[i]), told[i]) for i in good]
+    measures = [
+        (float(told[i].expected_usd), told[i].finish_s.p50, choice.risk(told[i]), float(found.kg[listed[i]]))
+        for i in good
+    ]
+    return [
+        replace(made[at], labels=labels, why_not=_why_not(made, measures, at, labels))
+        for at, labels in choice.chosen(measures)
+    ]
 
 
-def _sites(need: Need, offers: list[OpenOffer], excluded: Counter[str]) -> list[list[SitePlan]]:
-    """Return, for each site that can be filled, every way worth a look."""
-    by_site: dict[tuple[str, str], dict[str, list[OpenOffer]]] = defaultdict(lambda: defaultdict(list))
-    for offer in offers:
-        by_site[offer.provider, offer.region][offer.accelerator].append(offer)
-    filled = []
-    for (provider, region), by_chip in by_site.items():
-        ways = [lines for chip in by_chip.values() for lines in _fills(need.accelerators_per_site, chip)]
-        if ways:
-            filled.append([SitePlan(provider=provider, region=region, lines=lines) for lines in ways])
-        else:
-            name = f"accelerators_per_site: {need.accelerators_per_site}"
-            excluded[name] += sum(len(chip) for chip in by_chip.values())
-    return filled
+def _why_not(made: list[Plan], measures: list[choice.Measures], at: int, labels: tuple[str, ...]) -> str:
+    """Return what the next best would be like, in what this one is best at; empty where there is none."""
+    by = choice.LABELS.index(labels[0]) if labels else 0
+    mine = str(made[at])
+    others = [i for i in range(len(made)) if measures[i][by] >= measures[at][by] and str(made[i]) != mine]
+    one = made[at].outcome
+    other = made[min(others, key=lambda i: (measures[i][by], measures[i]))] if others else None
+    if one is None or other is None or other.outcome is None:
+        return ""
+    return f"next best: {other}: {choice.compared(one, other.outcome)}"
 
 
-def _fills(wanted: int, offers: list[OpenOffer]) -> Iterable[tuple[tuple[OpenOffer, int], ...]]:
-    """Yield each kind of machine alone, and the cheapest chips first where kinds must be mixed."""
-    for offer in offers:
-        count = -(-wanted // offer.accelerators)
-        if offer.available is None or count <= offer.available:
-            yield ((offer, count),)
-    missing, lines = wanted, []
-    for offer in sorted(offers, key=lambda offer: (offer.usd_per_accelerator_hour, offer.id)):
-        count = -(-missing // offer.accelerators)
-        count = count if offer.available is None else min(count, offer.available)
-        if missing > 0 and count > 0:
-            lines.append((offer, count))
-            missing -= count * offer.accelerators
-    if missing <= 0:
-        yield tuple(lines)
+def _by_hour(found: Plans, listed: Ints) -> list[Plan]:
+    """Return what costs least an hour, where nobody knows how long it will take."""
+    allowed = found.allowed()
+    rows = [int(plan) for plan in listed if allowed[plan]]
+    measures = [(float(found.usd[plan]), 0.0, float(found.losses[plan]), float(found.kg[plan])) for plan in rows]
+    order = sorted(range(len(rows)), key=lambda i: (measures[i][0], len(found.members[rows[i]]), measures[i]))
+    words: dict[int, list[str]] = defaultdict(list)
+    for at, label in enumerate(choice.LABELS):
+        if label != "fastest" and rows:
+            words[min(order, key=lambda i: measures[i][at])].append(label)
+    return [replace(_plan(found, rows[i], None), labels=tuple(words[i])) for i in order[: choice.SHOWN_MAX]]
 
 
-def _choices(need: Need, filled: list[list[SitePlan]], speed: Speed) -> list[tuple[SitePlan, ...]]:
-    """Return combinations of sites: each filled for the smallest price an hour, and each for the cheapest work."""
-
-    def per_hour(site: SitePlan) -> tuple[Decimal, int, str, str]:
-        return (site.usd_per_hour, -site.accelerators, site.provider, site.region)
-
-    def per_work(site: SitePlan) -> tuple[float, Decimal, str, str]:
-        rate = (speed.of(site.accelerator) or 1.0) * site.accelerators
-        alone_s = estimate.finish_s(need, rates=[rate], sites=1) or 1 / rate
-        return (float(site.usd_per_hour) * alone_s, site.usd_per_hour, site.provider, site.region)
-
-    chosen: dict[tuple[SitePlan, ...], None] = {}
-    for key in (per_hour, per_work):
-        best = sorted((min(ways, key=key) for ways in filled), key=key)
-        chosen.update(dict.fromkeys(_combined(need, best)))
-    return list(chosen)
+def _plan(found: Plans, plan: int, outcome: Outcome | None) -> Plan:
+    at = _sites(found, plan)
+    return Plan(
+        sites=at,
+        usd_per_hour=sum((site.usd_per_hour for site in at), Decimal(0)),
+        finish_s=None if outcome is None else outcome.finish_s.p50,
+        cost_usd=None if outcome is None else outcome.expected_usd,
+        outcome=outcome,
+    )
 
 
-def _combined(need: Need, sites: list[SitePlan]) -> Iterable[tuple[SitePlan, ...]]:
-    nearest = sites[:CANDIDATE_SITES_MAX] if need.sites is None else sites[: max(CANDIDATE_SITES_MAX, need.sites)]
-    sizes = range(1, SITES_COMPARED_MAX + 1) if need.sites is None else [need.sites]
-    for size in sizes:
-        if size > CANDIDATE_SITES_MAX:
-            yield from [tuple(nearest)] if len(nearest) == size else []
-        else:
-            yield from combinations(nearest, size)
+def _sites(found: Plans, plan: int) -> tuple[SitePlan, ...]:
+    fills = found.paces.fills
+    members = [int(fill) for fill in found.members[plan] if fill >= 0]
+    return tuple(
+        SitePlan(
+            provider=fills.book.text("provider", int(fills.first[fill])),
+            region=fills.book.text("region", int(fills.first[fill])),
+            lines=tuple((fills.book.offer(row), count) for row, count in fills.lines(fill)),
+        )
+        for fill in members
+    )
 
 
-def _priced(need: Need, sites: tuple[SitePlan, ...], speed: Speed) -> Plan:
-    usd_per_hour = sum((site.usd_per_hour for site in sites), Decimal(0))
-    rates = [None if (rate := speed.of(site.accelerator)) is None else rate * site.accelerators for site in sites]
-    seconds = estimate.finish_s(need, rates=rates, sites=len(sites))
-    cost = None if seconds is None else estimate.cost_usd(usd_per_hour=usd_per_hour, seconds=seconds)
-    return Plan(sites=sites, usd_per_hour=usd_per_hour, finish_s=seconds, cost_usd=cost)
+def _excluded(question: Question, found: Plans | None) -> tuple[tuple[str, int], ...]:
+    """Return what excludes offers, and what excludes those that are left where they make no plan."""
+    need, counts = question.need, question.excluded()
+    left = question.passing()
+    if left and found is None:
+        counts.append((f"accelerators_per_site: {need.site_size}", left))
+    elif left and found is not None and not len(found):
+        places = len(np.unique(found.paces.fills.book.site[found.paces.fills.first]))
+        counts.append((f"sites: {need.sites} distinct sites wanted, {places} fit", left))
+    elif found is not None and not found.allowed().any():
+        broken = [name for name, met in found.meets.items() if not met.any()]
+        counts += [(f"{name}: {getattr(need, name)}", left) for name in broken if name not in TOLD_APART]
+    return tuple(sorted(counts, key=lambda one: -one[1]))
 
 
-def _late(need: Need, plan: Plan) -> bool:
-    return need.deadline_hours is not None and plan.finish_s is not None and plan.finish_s > need.deadline_hours * 3600
-
-
-def _dear(need: Need, plan: Plan) -> bool:
-    return need.budget_usd is not None and plan.cost_usd is not None and plan.cost_usd > need.budget_usd
-
-
-def _rank(plan: Plan) -> tuple[Decimal, Decimal, int]:
-    """Cost to finish; where it is unknown the price of an hour; then the fewer sites."""
-    return (plan.cost_usd if plan.cost_usd is not None else Decimal(0), plan.usd_per_hour, len(plan.sites))
+def _misses(need: Need, found: Plans | None, told: list[Outcome]) -> dict[str, Any]:
+    """Return the cheapest cost whatever the budget, and how many plans come too late or are too dear."""
+    if found is None or found.hours is None or not len(found):
+        return {"cheapest_usd": None, "too_late": 0, "too_dear": 0}
+    rest = found.allowed(but=TOLD_APART)
+    in_time = rest & found.meets.get("deadline_hours", rest)
+    dear = in_time & ~found.meets.get("budget_usd", in_time)
+    costs = [one.expected_usd for one in told if choice.in_time_and_budget(replace(need, budget_usd=None), one)]
+    return {
+        "cheapest_usd": min(costs, default=None),
+        "too_late": int(np.count_nonzero(rest & ~in_time)),
+        "too_dear": int(np.count_nonzero(dear)),
+    }

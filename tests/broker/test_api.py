@@ -114,7 +114,7 @@ class TestQuotes:
 
         error = answer.json()["error"]
         assert (answer.status_code, error["code"]) == (422, "need_unmet")
-        assert error["fields"]["excluded"] == [{"constraint": "accelerator: H100-SXM", "offers": 1}]
+        assert error["fields"]["excluded"] == [{"constraint": "accelerator: H100", "offers": 1}]
         assert "excludes 1" in error["message"]
 
     def test_a_budget_below_the_cheapest_names_the_cheapest(self, ada, make_host):

@@ -54,7 +54,23 @@ def quote(number: int = 7, **changes: Any) -> dict[str, Any]:
         "finish_s": 570.0,
         "speed": {"source": "stated", "samples_per_s": 175.0},
         "sites": [site, {**site, "site": "home/berlin", "provider": "home", "region": "berlin"}],
+        "labels": ["cheapest"],
+        "outcome": {
+            "finish_s": {"p10": 540.0, "p50": 570.0, "p90": 640.0},
+            "cost_usd": {"p10": "0.590000", "p50": "0.630000", "p90": "0.710000"},
+            "expected_usd": "0.640000",
+            "egress_usd": "0.000000",
+            "storage_usd": "0.000000",
+            "deadline_chance": 0.97,
+            "budget_chance": None,
+            "losses": 0.02,
+            "loss_chance": 0.02,
+            "energy_kwh": 0.2,
+            "carbon_kg": 0.07,
+            "late_s": 640.0,
+        },
         "why": "cheapest to finish",
+        "why_not": "1.20 USD more and 11 % slower: home/paris",
         **changes,
     }
 
@@ -65,6 +81,7 @@ def quotes(*each: dict[str, Any]) -> dict[str, Any]:
         "quotes": list(each) or [quote()],
         "excluded": [{"constraint": "deadline_hours", "offers": 31}],
         "offers_considered": 420,
+        "curve": [[0.2, "0.710000"], [0.1, "1.300000"]],
     }
 
 
@@ -100,6 +117,8 @@ def workload(state: str = "running", **changes: Any) -> dict[str, Any]:
         "program": "ab" * 32,
         "quote": 7,
         "budget_usd": None,
+        "priority": 0,
+        "sites_wanted": 2,
         "hold_usd": "1.000000",
         "spent_usd": "0.420000",
         "version": 3,
@@ -146,6 +165,7 @@ def event(number: int, **changes: Any) -> dict[str, Any]:
         "from": "placing",
         "to": "starting",
         "why": "two sites found",
+        "figures": None,
         **changes,
     }
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -62,6 +63,11 @@ ROUND = {
     "state_sha256": None,
     "state_bytes": None,
 }
+DECISION = given.event(
+    3,
+    **{"from": "running", "to": "running", "why": "stay at home/berlin"},
+    figures={"slack_h": 1.25, "usd": {"stay": 3.2, "move to home/paris": 3.4}},
+)
 LEDGER_ROW = {
     "id": 1,
     "at": "2026-11-22T10:02:00Z",
@@ -84,6 +90,8 @@ def world(logged_in: ContractBroker) -> ContractBroker:
     broker.on("GET", "/v1/workloads", {"results": [given.workload()], "next": None})
     broker.on("GET", "/v1/workloads/12", given.workload("succeeded"))
     broker.on("GET", "/v1/workloads/12/events", {"results": [given.event(1)]})
+    broker.on("GET", "/v1/workloads/12/decisions", {"results": [DECISION]})
+    broker.on("GET", "/v1/quotes/7", given.quote(7))
     broker.on("GET", "/v1/workloads/12/logs", {"results": [given.log_line(1, "a\x1b[2Jb [red]")]})
     broker.on("GET", "/v1/workloads/12/metrics", {"results": []})
     broker.on("GET", "/v1/workloads/12/rounds", {"results": [ROUND]})
@@ -102,11 +110,12 @@ def world(logged_in: ContractBroker) -> ContractBroker:
     ("line", "keys"),
     [
         ("offers", {"results", "next"}),
-        ("quote --gpu CPU:2", {"quotes", "excluded", "offers_considered"}),
+        ("quote --gpu CPU:2", {"quotes", "excluded", "offers_considered", "curve"}),
         ("ps", {"results"}),
         ("show 12", set(given.workload())),
         ("logs 12", {"results"}),
         ("events 12", {"results"}),
+        ("explain 12", {"quote", "decisions"}),
         ("rounds 12", {"results"}),
         ("stop 12", set(given.workload())),
         ("stop 12 --wait", set(given.workload())),
@@ -322,3 +331,12 @@ def test_help_is_light_and_needs_no_network_library() -> None:
     )
 
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_explanation_shows_the_quote_and_the_figures_of_each_decision(world: ContractBroker, yard: Any) -> None:
+    said = yard("explain", "12")
+
+    assert "Ordered as quote 7:" in said.out
+    assert "10:01:00  stay at home/berlin" in said.out
+    assert re.search(r"slack h +1\.25", said.out)
+    assert re.search(r"move to home/paris +3\.4", said.out)

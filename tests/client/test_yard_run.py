@@ -116,6 +116,38 @@ def test_the_need_is_what_the_flags_say(story: ContractBroker, yard: Any) -> Non
     }
 
 
+def test_a_wish_is_any_other_field_of_the_need(story: ContractBroker, yard: Any) -> None:
+    flags = "-w accelerators=16 -w not_countries=US,CN -w prefer_own=true -w max_spot_share=0.5 -w residency=EU"
+
+    yard("run", "train.py", "--dry-run", *flags.split(), "-w", "max_usd_per_hour=4.50")
+
+    need = story.calls("POST", "/v1/quotes")[0].body
+    assert (need["accelerators"], need["not_countries"], need["prefer_own"]) == (16, ["US", "CN"], True)
+    assert (need["max_spot_share"], need["residency"], need["max_usd_per_hour"]) == (0.5, "EU", "4.50")
+    assert need["accelerators_per_site"] is None
+
+
+@pytest.mark.parametrize("wish", ["gpus=8", "sites", "sites=", "sites=two", "prefer_own=maybe", "program=x"])
+def test_a_wish_that_is_none_is_refused_before_anything_is_sent(story: ContractBroker, yard: Any, wish: str) -> None:
+    assert yard("run", "train.py", "--dry-run", "-w", wish).code == 2
+    assert not story.calls("POST", "/v1/quotes")
+
+
+def test_the_quotes_show_what_may_become_of_them(story: ContractBroker, yard: Any) -> None:
+    said = yard("run", "train.py", "--dry-run", "--gpu", "CPU")
+
+    assert "cheapest" in said.out
+    assert "$0.59 to $0.71" in said.out
+    assert "97 %" in said.out
+    assert "1: 1.20 USD more and 11 % slower: home/paris" in said.out
+
+
+def test_the_order_says_its_priority(story: ContractBroker, yard: Any) -> None:
+    yard("run", "train.py", "--yes", "--detach", "--priority", "-5")
+
+    assert story.calls("POST", "/v1/workloads")[0].body["priority"] == -5
+
+
 def test_people_read_states_moves_loss_cost_and_where_the_model_is(story: ContractBroker, yard: Any) -> None:
     said = yard("run", "train.py", "--yes")
 

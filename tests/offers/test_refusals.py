@@ -74,7 +74,7 @@ class TestBarred:
 
         refusals.forget(offer=h100)
 
-        assert barred(1, held={LINE: 2}) == {LINE: "over the account's quota"}
+        assert barred(1, held=lambda line: 2) == {LINE: "over the account's quota"}
 
     def test_comes_last_for_ten_minutes_more(self, h100):
         refusals.remember(offer=h100, reason="failed", why="no", now=NOON)
@@ -88,8 +88,8 @@ class TestQuota:
     def test_allows_one_more_once_fewer_are_held_than_when_it_was_met(self, h100):
         refusals.remember(offer=h100, reason="quota", why="no", now=NOON, machines=2)
 
-        assert barred(1, held={LINE: 2}) == {LINE: "over the account's quota"}
-        assert barred(1, held={LINE: 1}) == {}
+        assert barred(1, held=lambda line: 2) == {LINE: "over the account's quota"}
+        assert barred(1, held=lambda line: 1) == {}
 
     def test_is_the_affair_of_the_account_it_was_met_with(self, h100, ada, owner):
         Account.objects.create(owner=ada.user, provider="verda", sealed=b"x", created_at=NOON)

@@ -12,6 +12,8 @@ from tests.offers.acme_cloud import LINE, Acme, acme, credentials
 from tests.offers.test_accounts import poll
 from workloads.models import Lease
 from workloads.orphans import end_orphans
+from workloads.seeking import seek
+from workloads.steps.workload import workload_machine
 
 __all__ = ["acme"]
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("acme")]
@@ -100,7 +102,9 @@ def test_an_account_that_cannot_be_opened_keeps_no_orphan_alive_in_another(ada, 
 def test_an_account_that_is_gone_by_the_launch_refuses_the_lease(ada, order, settle):
     add("ada", ada)
     poll()
-    order(ada)
+    run = order(ada)
+    seek(NOON)
+    workload_machine.advance(run, NOON)
     accounts.remove(owner_id=ada.user.pk, provider="acme", now=NOON)
 
     settle(seconds=4)

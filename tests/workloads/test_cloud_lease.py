@@ -10,8 +10,8 @@ from hashlib import sha256
 
 import pytest
 
-from offers import boot, marketplace, poll
-from offers.models import Host, Offer, Rental
+from offers import boot, marketplace, poll, refusals
+from offers.models import Host, Offer, Refusal, Rental
 from providers import registry
 from providers.base import MachineState, NoCapacity, Reason, Rejected, Unreachable
 from providers.fake import Fake
@@ -376,3 +376,48 @@ def test_a_machine_that_is_prepared_twice_is_one(clock, db):
     boot.end_machine(key="lease-7", now=clock.now)
 
     assert Rental.objects.get().ended_at == clock.now
+
+
+def remembered():
+    return list(Refusal.objects.order_by("id").values_list("reason", "times", "machines"))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "memory"),
+    [
+        (NoCapacity("none left", reason=Reason.SOLD_OUT), ("sold_out", 1, None)),
+        (NoCapacity("limit", reason=Reason.QUOTA), ("quota", 1, 0)),
+        (Rejected("dearer", reason=Reason.PRICE), ("price", 1, None)),
+    ],
+)
+def test_what_was_refused_is_remembered_and_not_asked_for_again_at_once(order, settle, cloud, trouble, memory):
+    cloud.trouble = [trouble]
+
+    order()
+    settle(seconds=25)
+
+    assert remembered() == [memory]
+    assert len(cloud.orders) == 1
+
+
+def test_a_machine_that_is_slow_to_boot_is_given_back_and_its_offer_left_alone(order, settle, cloud, clock):
+    cloud.booting = True
+    order()
+    settle(seconds=2)
+    clock.forward(minutes=9)
+
+    settle(seconds=8)
+
+    assert remembered() == [("slow_boot", 1, None)]
+    assert states() == ["released"]
+    assert "slow to boot" in Lease.objects.get().why
+
+
+def test_a_machine_that_comes_up_makes_old_failures_forgotten(order, settle, cloud, boot_up, clock):
+    refusals.remember(offer=Offer.objects.get(), reason="sold_out", why="no", now=clock.now - timedelta(minutes=5))
+    order()
+    settle(seconds=2)
+
+    settle(boot_up(cloud.orders[0]), seconds=12)
+
+    assert remembered() == []

@@ -15,6 +15,7 @@ from workloads.machine import Nap
 from workloads.models import Event, Lease, Placement, Workload
 from workloads.operations import request_stop
 from workloads.orphans import end_orphans
+from workloads.seeking import seek
 from workloads.steps.lease import lease_machine
 from workloads.steps.workload import workload_machine
 
@@ -26,6 +27,7 @@ def lease(make_host, order_run, clock):
     """A lease that is about to be launched."""
     make_host("one", "home/berlin")
     run = order_run(sites=1)
+    seek(clock.now)
     workload_machine.advance(run, clock.now)
     return Lease.objects.get()
 
@@ -50,6 +52,18 @@ def test_a_move_is_recorded_with_its_reason(lease, clock):
         "booting",
         lease.placement.workload_id,
     )
+
+
+def test_a_decision_to_stay_is_an_event_with_its_figures(lease, clock, replace_step):
+    replace_step("requested", lambda subject, now: Nap(seconds=5, why="stay", figures={"usd": 1.5}, set={"why": "w"}))
+
+    lease_machine.advance(lease.pk, clock.now)
+
+    event = Event.objects.get(subject_type="lease")
+    assert (event.from_state, event.to_state, event.why) == ("requested", "requested", "stay")
+    assert event.figures == {"usd": 1.5}
+    lease.refresh_from_db()
+    assert (lease.why, lease.wake_at) == ("w", clock.now + timedelta(seconds=5))
 
 
 def test_a_row_that_another_worker_holds_is_left_alone(lease, clock):

@@ -66,7 +66,8 @@ def _order(lease: Lease) -> LaunchOrder:
         zone=offer.zone,
         machine_type=offer.machine_type,
         market=Market(offer.market),
-        max_usd_per_hour=lease.cost_usd_per_hour,
+        # What is reserved costs nothing here, but its cloud has a price for it.
+        max_usd_per_hour=lease.cost_usd_per_hour or offer.usd_per_hour,
         startup_script=boot.startup_script(key=lease.key) if _at_a_cloud(lease) else "",
     )
 
@@ -246,9 +247,10 @@ def _end(
 
 
 def _remember(lease: Lease, reason: str, why: str, now: datetime) -> None:
-    whose = _holder(lease)
-    held = queries.machines_held(lease.offer, owner_id=whose) if reason == refusals.QUOTA else None
-    refusals.remember(offer=lease.offer, reason=reason, why=why, now=now, owner_id=whose, machines=held)
+    owner_id = lease.placement.workload.owner_id
+    line = refusals.line_of(lease.offer)
+    held = queries.machines_held(line, owner_id=owner_id) if reason == refusals.QUOTA else None
+    refusals.remember(offer=lease.offer, reason=reason, why=why, now=now, owner_id=_holder(lease), machines=held)
 
 
 def _provider(lease: Lease) -> Provider:

@@ -6,56 +6,48 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from offers.matching import need as needs
-from offers.matching.solve import SitePlan
-from offers.operations import replacement
+from offers.models import Offer
 from workloads import operations, queries
 from workloads.machine import Hop, Machine, Move, Nap
-from workloads.models import Artifact, Contribution, Lease, Placement, Workload
+from workloads.models import Artifact, Contribution, Placement, Workload
 
 State = Workload.State
 workload_machine = Machine(Workload, final=Workload.FINAL)
-AVOID_FOR = timedelta(minutes=10)  # An offer that failed this workload comes last for so long,
-AVOID_AT_ALL_FOR = timedelta(seconds=30)  # and for so long not at all.
+UNSAVED = "every site was lost before the model was saved"
 FAILURES_MAX = 4  # Sites lost in a row without one merged contribution between them.
 STRAGGLERS_S = 60  # After the model is saved, so long for the other sites to save theirs.
 
 
 @workload_machine.step(
     State.PLACING,
-    exits={State.STARTING, State.RECOVERING, State.STOPPING, State.SUCCEEDED},
-    deadline=timedelta(minutes=15),
+    exits={State.STARTING, State.RUNNING, State.STOPPING, State.SUCCEEDED},
+    deadline=timedelta(days=30),
     late=State.STOPPING,
 )
 def placing(workload: Workload, now: datetime) -> Move:
-    """Open placements: those of the quote at first, one for a lost site later."""
+    """Open placements on the machines that were found for it; wait while there are none."""
     if over := _over(workload, now):
         return over
-    if not workload.placements.exists():
-        return Hop(to=State.STARTING, then=lambda: operations.place_quote(workload=workload, now=now))
-    site = _site_for_the_missing(workload, now)
-    if site is None:
-        return Hop(to=State.RECOVERING, why="the machines that were free a moment ago are gone")
-    return Hop(
-        to=State.STARTING,
-        why=f"on {site.region}, {site.accelerators} x {site.accelerator}",
-        then=lambda: operations.place_site(workload=workload, site=site, now=now),
-    )
+    if workload.assigned is not None:
+        return _place(workload, now)
+    return Nap(seconds=2)
 
 
 @workload_machine.step(
     State.STARTING,
-    exits={State.RUNNING, State.RECOVERING, State.STOPPING, State.SUCCEEDED},
+    exits={State.RUNNING, State.PLACING, State.RECOVERING, State.STOPPING, State.SUCCEEDED},
     deadline=timedelta(hours=1),
     late=State.STOPPING,
 )
 def starting(workload: Workload, now: datetime) -> Move:
-    """Wait until every site trains."""
+    """Wait until every site that it has trains."""
     if over := _over(workload, now):
         return over
     alive = _alive(workload)
-    if len(alive) < _wanted(workload):
+    if not alive:
         return Hop(to=State.RECOVERING, why=_last_words(workload))
+    if workload.assigned is not None:
+        return Hop(to=State.PLACING, why=_last_words(workload))
     if all(placement.state == Placement.State.TRAINING for placement in alive):
         return Hop(to=State.RUNNING, set={"started_at": workload.started_at or now})
     return Nap(seconds=2)
@@ -63,38 +55,36 @@ def starting(workload: Workload, now: datetime) -> Move:
 
 @workload_machine.step(
     State.RUNNING,
-    exits={State.RECOVERING, State.STOPPING, State.SUCCEEDED},
+    exits={State.RECOVERING, State.PLACING, State.STOPPING, State.SUCCEEDED},
     deadline=timedelta(days=30),
     late=State.STOPPING,
 )
 def running(workload: Workload, now: datetime) -> Move:
-    """Until the work is done, or a site is missing that can be replaced."""
+    """Until the work is done; machines that were found for a missing site are placed, the others go on meanwhile."""
     if over := _over(workload, now):
         return over
     alive = _alive(workload)
-    work_left = not queries.all_merged(workload.pk)
-    if work_left and len(alive) < _wanted(workload) and (not alive or _site_for_the_missing(workload, now)):
-        return Hop(to=State.RECOVERING, why=_last_words(workload))
-    if not alive and not work_left:
-        return Hop(to=State.RECOVERING, why="every site was lost before the model was saved")
+    if not alive:
+        lost = _last_words(workload) if not queries.all_merged(workload.pk) else UNSAVED
+        return Hop(to=State.RECOVERING, why=lost)
+    if workload.assigned is not None:
+        return Hop(to=State.PLACING, why=_last_words(workload))
     return Nap(seconds=2)
 
 
 @workload_machine.step(
     State.RECOVERING,
-    exits={State.PLACING, State.RUNNING, State.STOPPING, State.SUCCEEDED},
-    deadline=timedelta(hours=6),
+    exits={State.PLACING, State.STOPPING, State.SUCCEEDED},
+    deadline=timedelta(days=30),
     late=State.STOPPING,
 )
 def recovering(workload: Workload, now: datetime) -> Move:
-    """Find machines in place of those that were lost; the other sites go on meanwhile."""
+    """Every site is lost: wait for machines."""
     if over := _over(workload, now):
         return over
-    if _site_for_the_missing(workload, now):
-        return Hop(to=State.PLACING, why="a replacement is open")
-    if any(placement.state == Placement.State.TRAINING for placement in _alive(workload)):
-        return Hop(to=State.RUNNING, why="no replacement is open: goes on with the sites that are left")
-    return Nap(seconds=5)
+    if workload.assigned is not None:
+        return Hop(to=State.PLACING, why="machines are free again")
+    return Nap(seconds=2)
 
 
 @workload_machine.step(
@@ -114,6 +104,22 @@ def stopping(workload: Workload, now: datetime) -> Move:
     reason = workload.end_reason or "deadline"
     to = State.CANCELLED if reason in ("asked", "budget") else State.FAILED
     return Hop(to=to, why=workload.why, set={"ended_at": now, "end_reason": reason})
+
+
+def _place(workload: Workload, now: datetime) -> Hop:
+    """Open what was found."""
+    offers = Offer.objects.in_bulk([pk for site in workload.assigned["sites"] for pk, *_ in site["lines"]])
+    told = []
+    for site in workload.assigned["sites"]:
+        first = offers[site["lines"][0][0]]
+        chips = sum(offers[pk].accelerators * machines for pk, machines, *_ in site["lines"])
+        told.append(f"{chips} x {first.accelerator} at {first.site}")
+    return Hop(
+        to=State.STARTING,
+        why=f"on {', '.join(told)}"[:400],
+        set={"assigned": None, "why": ""},
+        then=lambda: operations.place_assigned(workload=workload, now=now),
+    )
 
 
 def _over(workload: Workload, now: datetime) -> Move | None:
@@ -168,12 +174,10 @@ def _given_up(workload: Workload, now: datetime) -> Hop | None:
     useful = Contribution.objects.filter(placement__in=list(closed), status="merged").exists()
     if len(closed) == FAILURES_MAX and not useful and not any(p.drain_requested_at for p in closed):
         return _stop("no_capacity", f"{FAILURES_MAX} sites failed in a row; the last: {closed[0].why}")
-    if workload.state == State.RECOVERING and not _alive(workload):
+    if workload.state in (State.PLACING, State.RECOVERING) and not _alive(workload):
         waited = (now - workload.entered_at).total_seconds()
         if waited > settings.NO_CAPACITY_AFTER_S:
-            return _stop(
-                "no_capacity", f"no suitable machine was free for {waited:.0f} s. Before: {_last_words(workload)}"
-            )
+            return _stop("no_capacity", f"no suitable machine was free for {waited:.0f} s. {_before(workload)}")
     return None
 
 
@@ -182,32 +186,8 @@ def _alive(workload: Workload) -> list[Placement]:
     return list(workload.placements.exclude(state__in=leaving).order_by("id"))
 
 
-def _wanted(workload: Workload) -> int:
-    return workload.quote.lines.values("site_index").distinct().count()
-
-
-def _site_for_the_missing(workload: Workload, now: datetime) -> SitePlan | None:
-    alive = _alive(workload)
-    if len(alive) >= _wanted(workload):
-        return None
-    for avoid_for in (AVOID_FOR, AVOID_AT_ALL_FOR):
-        site = replacement(
-            owner_id=workload.owner_id,
-            need=needs.parse(workload.quote.need),
-            busy_sites={(placement.provider, placement.region) for placement in alive},
-            avoid=_failed_offers(workload, since=now - avoid_for),
-            now=now,
-        )
-        if site is not None:
-            return site
-    return None
-
-
-def _failed_offers(workload: Workload, *, since: datetime) -> set[int]:
-    leases = Lease.objects.filter(placement__workload=workload, entered_at__gt=since)
-    lost = leases.filter(state__in=(Lease.State.LOST, Lease.State.REFUSED))
-    ailing = leases.filter(node__error__isnull=False)
-    return {*lost.values_list("offer_id", flat=True), *ailing.values_list("offer_id", flat=True)}
+def _before(workload: Workload) -> str:
+    return f"Before: {_last_words(workload)}" if workload.placements.exists() else workload.why
 
 
 def _last_words(workload: Workload) -> str:

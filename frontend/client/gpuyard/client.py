@@ -128,6 +128,11 @@ class Client:
         call = Call("PUT", path, raw=content, raw_type="application/gzip", safe=True, answer_timeout_s=UPLOAD_TIMEOUT_S)
         return cast(objects.StoredProgram, self.transport.json(call))
 
+    def keep_profile(self, sha256: str, profile: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep what a probe measured of a program that was handed over. Raises: NotFound, InvalidRequest."""
+        call = Call("PUT", f"/v1/programs/{sha256}/profile", body=profile, safe=True)
+        return cast(dict[str, Any], self.transport.json(call))
+
     def create_workload(
         self,
         *,
@@ -137,6 +142,7 @@ class Client:
         args: Sequence[str] = (),
         name: str | None = None,
         budget_usd: Decimal | None = None,
+        priority: int = 0,
         idempotency_key: str | None = None,
     ) -> objects.Workload:
         """Order. With the same idempotency key (default: a new one) it is ordered once, however often it is asked.
@@ -148,6 +154,8 @@ class Client:
             body["name"] = name
         if budget_usd is not None:
             body["budget_usd"] = usd(budget_usd)
+        if priority:
+            body["priority"] = priority
         return cast(objects.Workload, self.create("/v1/workloads", body, key=idempotency_key, safe=True))
 
     def workloads(self, *, state: str | None = None, cursor: str | None = None) -> objects.Page:
@@ -165,6 +173,11 @@ class Client:
     def events(self, workload_id: int, *, after: int | None = None, limit: int | None = None) -> list[objects.Event]:
         """What moved, and why, oldest first, with an id larger than `after`."""
         return cast(list[objects.Event], self.rows(f"/v1/workloads/{workload_id}/events", after=after, limit=limit))
+
+    def decisions(self, workload_id: int, *, after: int | None = None, limit: int | None = None) -> list[objects.Event]:
+        """What was decided for it and on which figures, oldest first, with an id larger than `after`."""
+        path = f"/v1/workloads/{workload_id}/decisions"
+        return cast(list[objects.Event], self.rows(path, after=after, limit=limit))
 
     def logs(self, workload_id: int, *, after: int | None = None, limit: int | None = None) -> list[objects.LogLine]:
         """What its nodes wrote, oldest first, with an id larger than `after`."""

@@ -5,7 +5,16 @@ Money is a decimal string of USD with six places: `Decimal(quote["cost_usd"])`. 
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-Market = Literal["on_demand", "spot", "reserved"]
+from gpuyard.quoting import Excluded as Excluded
+from gpuyard.quoting import Market as Market
+from gpuyard.quoting import Need as Need
+from gpuyard.quoting import Outcome as Outcome
+from gpuyard.quoting import Quote as Quote
+from gpuyard.quoting import Quotes as Quotes
+from gpuyard.quoting import QuoteSite as QuoteSite
+from gpuyard.quoting import Range as Range
+from gpuyard.quoting import Speed as Speed
+
 WorkloadState = Literal[
     "placing", "starting", "running", "recovering", "stopping", "succeeded", "failed", "cancelled"
 ]  # the last three are ends
@@ -87,76 +96,6 @@ class CatalogReport(TypedDict):
     offers: int
 
 
-class Need(TypedDict, total=False):
-    """What a workload asks for; what is absent does not matter."""
-
-    accelerator: str | None
-    accelerators_per_site: int
-    sites: int | None
-    min_memory_gib: float | None
-    providers: list[str] | None
-    regions: list[str] | None
-    countries: list[str] | None
-    markets: list[str] | None
-    samples: int | None
-    samples_per_s: float | None
-    program: str | None
-    deadline_hours: float | None
-    budget_usd: str | None
-
-
-class QuoteSite(TypedDict):
-    """One site of a quote."""
-
-    site: str
-    provider: str
-    region: str
-    market: Market
-    instance_type: str
-    accelerator: str
-    accelerators: int
-    nodes: int
-    usd_per_hour: str
-    offer: int
-
-
-class Speed(TypedDict):
-    """How fast, in samples per second per accelerator, and how we know."""
-
-    source: Literal["measured", "stated", "unknown"]
-    samples_per_s: float | None
-
-
-class Quote(TypedDict):
-    """A way to meet a need, promised until `expires_at`; `finish_s`, `cost_usd` are null when the speed is unknown."""
-
-    id: int
-    expires_at: str
-    rank: int
-    need: Need
-    usd_per_hour: str
-    cost_usd: str | None
-    finish_s: float | None
-    speed: Speed
-    sites: list[QuoteSite]
-    why: str
-
-
-class Excluded(TypedDict):
-    """How many offers a constraint shut out."""
-
-    constraint: str
-    offers: int
-
-
-class Quotes(TypedDict):
-    """The answer to a need, best quote first."""
-
-    quotes: list[Quote]
-    excluded: list[Excluded]
-    offers_considered: int
-
-
 class StoredProgram(TypedDict):
     """A program that the broker keeps."""
 
@@ -231,6 +170,8 @@ class Workload(TypedDict):
     program: str
     quote: int
     budget_usd: str | None
+    priority: int
+    sites_wanted: int
     hold_usd: str
     spent_usd: str
     version: int | None
@@ -245,7 +186,16 @@ class Workload(TypedDict):
 # "from" is no name a class body can hold.
 Event = TypedDict(
     "Event",
-    {"id": int, "at": str, "subject": str, "subject_id": int, "from": str | None, "to": str, "why": str},
+    {
+        "id": int,
+        "at": str,
+        "subject": str,
+        "subject_id": int,
+        "from": str | None,
+        "to": str,
+        "why": str,
+        "figures": dict[str, Any] | None,
+    },
 )
 
 

@@ -70,6 +70,7 @@ class Run:
         if Run._open is not None or (Run._placed_before and not self.alone):
             raise SessionMisused("session() was called twice; a script trains one model in one session")
         self._model, self._sync_every_steps, self._outer, self._seed = model, sync_every_steps, outer, seed
+        self._optimizer = optimizer
         self._steps = Steps(model=model, optimizer=optimizer, world=self.world)
         self._leader: Leader | None = None
         self._metrics: Printed | Posted | None = None
@@ -146,7 +147,12 @@ class Run:
     def _deal(self, dataset: data.Dataset, order: data.Order, *, batch_size: int, total: int) -> Iterator[Any]:
         per_step = batch_size * self.world
         if self.alone:
-            yield from self._round([(0, total)], dataset, order, batch_size)
+            batches = self._round([(0, total)], dataset, order, batch_size)
+            if os.environ.get("GPUYARD_PROBE"):
+                from .probing import probed
+
+                batches = probed(batches, model=self._model, optimizer=self._optimizer, batch_size=batch_size)
+            yield from batches
             return
         if self._leader:
             self._leader.join(

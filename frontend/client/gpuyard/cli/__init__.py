@@ -10,10 +10,12 @@ from typer.exceptions import TyperException
 
 from gpuyard import __version__
 from gpuyard.cli import follow, launch, login, workloads
+from gpuyard.cli.explain import explain
 from gpuyard.cli.hosts import host_app
 from gpuyard.cli.market import quote
 from gpuyard.cli.offers import offers_app
 from gpuyard.cli.output import Output, report
+from gpuyard.cli.probe import probe
 from gpuyard.cli.providers import providers_app
 from gpuyard.errors import GpuyardError
 
@@ -46,11 +48,13 @@ app.command()(login.login)
 app.add_typer(offers_app, name="offers")
 app.command()(quote)
 app.command()(launch.run)
+app.command()(probe)
 app.command()(follow.watch)
 app.command()(workloads.ps)
 app.command()(workloads.show)
 app.command()(follow.logs)
 app.command()(follow.events)
+app.command()(explain)
 app.command()(workloads.rounds)
 app.command()(workloads.stop)
 app.command()(workloads.pull)
@@ -80,7 +84,7 @@ def misused(error: TyperException, *, as_json: bool) -> int:
     told: dict[str, object] = {
         "code": "usage",
         "message": error.format_message(),
-        "hint": "see --help; arguments of the script of `yard run` go after --",
+        "hint": "see --help; arguments of the script of `yard run` and `yard probe` go after --",
         "fields": {},
         "status": None,
         "exit_code": error.exit_code,

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -57,6 +57,41 @@ def chips(text: str) -> Chips:
     return Chips(kind=None if kind.lower() == "any" else kind, count=int(count) if colon else 1)
 
 
+LISTS = {name for name in objects.Need.__annotations__ if name.endswith(("providers", "regions", "countries"))}
+LISTS |= {"markets", "tiers", "accelerator"}
+TEXTS = {"spread", "interconnect", "residency", "budget_usd", "max_usd_per_hour", "max_egress_usd"}
+GIVEN_OTHERWISE = {"program", "accelerators_per_site"}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One field of a need."""
+
+    name: str
+    value: Any
+
+
+def wish(text: str) -> Wish:
+    """NAME=VALUE of a need, several values with commas between them. Raises: typer.BadParameter."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    known = sorted(set(objects.Need.__annotations__) - GIVEN_OTHERWISE)
+    if name not in known or not equals or not value:
+        raise typer.BadParameter(f"{text!r} is not NAME=VALUE; names: {', '.join(known)}")
+    if name in LISTS:
+        return Wish(name, [one.strip() for one in value.split(",") if one.strip()])
+    if name in TEXTS:
+        return Wish(name, value)
+    if name in ("prefer_own", "queue"):
+        if value.lower() not in ("true", "false"):
+            raise typer.BadParameter(f"{name} is true or false")
+        return Wish(name, value.lower() == "true")
+    try:
+        number = float(value)
+    except ValueError:
+        raise typer.BadParameter(f"{name}: {value!r} is not a number") from None
+    return Wish(name, int(number) if number.is_integer() else number)
+
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 WorkloadId = Annotated[int, typer.Argument(metavar="ID", min=1, help="The workload.")]
 
@@ -89,6 +124,16 @@ SamplesPerS = Annotated[
 ]
 Deadline = Annotated[float | None, typer.Option(parser=positive, metavar="HOURS", help="To be done within.")]
 Budget = Annotated[Decimal | None, typer.Option(parser=amount, metavar="USD", help="To cost at most.")]
+Wished = Annotated[
+    list[Wish] | None,
+    typer.Option(
+        "--wish",
+        "-w",
+        parser=wish,
+        metavar="NAME=VALUE",
+        help="Anything else of a need: not_countries=US,CN, residency=EU, max_spot_share=0.5 (repeatable).",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -106,6 +151,7 @@ class Wishes:
     speed: float | None
     deadline: float | None
     budget: Decimal | None
+    wished: list[Wish] | None = None
 
     @property
     def need_quoting(self) -> bool:
@@ -114,9 +160,11 @@ class Wishes:
 
     def need(self, *, program: str | None = None) -> objects.Need:
         """The need they describe; `program` looks up the speed measured in an earlier run."""
-        return {
+        wished = {each.name: each.value for each in self.wished or []}
+        per_site = None if "accelerators" in wished else self.gpu.count if self.gpu else 1
+        need: dict[str, Any] = {
             "accelerator": self.gpu.kind if self.gpu else None,
-            "accelerators_per_site": self.gpu.count if self.gpu else 1,
+            "accelerators_per_site": per_site,
             "sites": self.sites,
             "min_memory_gib": self.min_memory,
             "providers": self.provider or None,
@@ -129,3 +177,4 @@ class Wishes:
             "deadline_hours": self.deadline,
             "budget_usd": usd(self.budget),
         }
+        return cast(objects.Need, need | wished)

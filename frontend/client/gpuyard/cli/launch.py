@@ -1,6 +1,7 @@
 """`yard run`: pack, quote, choose, order, follow, take the model home. JSON shapes: see `gpuyard.watch`."""
 
 import sys
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,6 +40,10 @@ def run(
     speed: flags.SamplesPerS = None,
     deadline: flags.Deadline = None,
     budget: flags.Budget = None,
+    wish: flags.Wished = None,
+    priority: Annotated[
+        int, typer.Option(min=-100, max=100, help="Below 0 lets others go first; above needs the scope operate.")
+    ] = 0,
     quote: Annotated[int | None, typer.Option(min=1, metavar="ID", help="Order this quote of `yard quote`.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Take the best quote without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Pack and quote; order nothing.")] = False,
@@ -51,7 +56,9 @@ def run(
     Ctrl-C stops following; the workload goes on. Exit codes: 0 succeeded, 4 no capacity, 5 over budget, 10 failed,
     11 cancelled.
     """
-    wishes = flags.Wishes(gpu, sites, min_memory, provider, region, country, market, samples, speed, deadline, budget)
+    wishes = flags.Wishes(
+        gpu, sites, min_memory, provider, region, country, market, samples, speed, deadline, budget, wish
+    )
     check(wishes, quote=quote, yes=yes, dry_run=dry_run, detach=detach, pull=pull, json=json)
     from gpuyard.pack import pack
 
@@ -64,7 +71,8 @@ def run(
         out.row({"type": "dry_run", "program": program.sha256})
         out.line("Nothing was ordered.")
         return
-    workload = order(client, program, quote=chosen, args=args or [], name=name, budget=budget)
+    asked = Asked(args=args or [], name=name, budget=budget, priority=priority)
+    workload = order(client, program, asked, quote=chosen)
     out.line(f"Ordered workload {workload['id']} ({workload['name']}).")
     if detach:
         out.row({"type": "workload", "workload": workload})
@@ -127,14 +135,28 @@ def choose(
         out.note(f"There is no rank {said}.")
 
 
-def order(
-    client: "Client", program: "Program", *, quote: int, args: list[str], name: str | None, budget: Decimal | None
-) -> objects.Workload:
+@dataclass(frozen=True)
+class Asked:
+    """What an order says beside its quote."""
+
+    args: list[str]
+    name: str | None
+    budget: Decimal | None
+    priority: int
+
+
+def order(client: "Client", program: "Program", asked: Asked, *, quote: int) -> objects.Workload:
     """Hand the program over and order. Raises: GpuyardError."""
     client.put_program(program.sha256, content=program.content)
     try:
         return client.create_workload(
-            quote=quote, program=program.sha256, script=program.script, args=args, name=name, budget_usd=budget
+            quote=quote,
+            program=program.sha256,
+            script=program.script,
+            args=asked.args,
+            name=asked.name,
+            budget_usd=asked.budget,
+            priority=asked.priority,
         )
     except KeyboardInterrupt:
         Output(json=False).note("Interrupted while ordering: `yard ps` tells whether the order arrived.")

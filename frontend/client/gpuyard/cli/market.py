@@ -19,36 +19,74 @@ def quote(
     speed: flags.SamplesPerS = None,
     deadline: flags.Deadline = None,
     budget: flags.Budget = None,
+    wish: flags.Wished = None,
     json: flags.JsonFlag = False,
 ) -> None:
     """What a need would cost to finish, best way first, and what shut the other offers out."""
     out = Output(json=json)
-    wishes = flags.Wishes(gpu, sites, min_memory, provider, region, country, market, samples, speed, deadline, budget)
+    wishes = flags.Wishes(
+        gpu, sites, min_memory, provider, region, country, market, samples, speed, deadline, budget, wish
+    )
     answer = connect().create_quotes(wishes.need())
     out.document(answer)
     show_quotes(out, answer["quotes"])
+    show_curve(out, answer["curve"])
     show_excluded(out, answer)
 
 
 def show_quotes(out: Output, quotes: list[objects.Quote]) -> None:
-    """The quotes as a table, in the broker's order."""
-    headers = ["rank", "id", "to finish", "$/h", "time", "speed", "sites", "why"]
+    """The quotes as a table, in the broker's order, and why the next best was not chosen."""
+    headers = ["rank", "id", "best at", "to finish", "10 to 90 %", "$/h", "time", "in time", "CO2e", "speed", "sites"]
     cells = [
         [
             str(each["rank"]),
             str(each["id"]),
+            ", ".join(each["labels"]) or "-",
             dollars(each["cost_usd"]),
+            spread(each["outcome"]),
             dollars(each["usd_per_hour"]),
             duration(each["finish_s"]),
+            chance(each["outcome"]),
+            carbon(each["outcome"]),
             speed_of(each["speed"]),
             "; ".join(site_of(site) for site in each["sites"]),
-            each["why"],
         ]
         for each in quotes
     ]
-    out.table(headers, cells, right=["rank", "id", "to finish", "$/h", "time"])
+    out.table(headers, cells, right=["rank", "id", "to finish", "10 to 90 %", "$/h", "time", "in time", "CO2e"])
+    for each in quotes:
+        if each["why_not"]:
+            out.line(f"{each['rank']}: {each['why_not']}")
     if quotes:
         out.line(f"Promised until {min(each['expires_at'] for each in quotes)}.")
+
+
+def spread(outcome: objects.Outcome | None) -> str:
+    """What it costs in eight of ten futures."""
+    if outcome is None:
+        return "-"
+    return f"{dollars(outcome['cost_usd']['p10'])} to {dollars(outcome['cost_usd']['p90'])}"
+
+
+def chance(outcome: objects.Outcome | None) -> str:
+    """The chance to meet the deadline."""
+    if outcome is None or outcome["deadline_chance"] is None:
+        return "-"
+    return f"{100 * outcome['deadline_chance']:.0f} %"
+
+
+def carbon(outcome: objects.Outcome | None) -> str:
+    """What the run's power emits."""
+    if outcome is None or outcome["carbon_kg"] is None:
+        return "-"
+    return f"{outcome['carbon_kg']:.3g} kg"
+
+
+def show_curve(out: Output, curve: list[tuple[float, str]]) -> None:
+    """What the run costs for each deadline that changes anything."""
+    if len(curve) > 1:
+        steps = (f"{dollars(usd)} within {hours:.3g} h" for hours, usd in curve)
+        out.line(f"Sooner costs more: {', '.join(steps)}.")
 
 
 def show_excluded(out: Output, answer: objects.Quotes) -> None:

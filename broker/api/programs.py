@@ -1,0 +1,51 @@
+"""Packed scripts, and what probes measured of them."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from broker.api import bodies
+from broker.api.errors import Refused
+from broker.api.market import RawParser
+from offers.matching import profile as profiles
+from workloads import operations, programs
+
+
+class Programs(APIView):
+    """Packed scripts, named by their hash."""
+
+    scopes = {"PUT": "run"}
+    parser_classes = [RawParser]
+
+    @extend_schema(operation_id="put_program", request=bytes, responses={201: dict})
+    def put(self, request: Request, digest: str) -> Response:
+        """Upload a .tar.gz of a script or a directory."""
+        size, _ = bodies.receive(request._request, digest, bytes_max=settings.PROGRAM_BYTES_MAX)
+        try:
+            programs.check(digest)
+        except programs.NotAProgram as error:
+            raise Refused(422, "not_a_program", str(error), "pack it with `yard run`, or as a .tar.gz") from None
+        _, made = operations.keep_program(owner_id=request.user.pk, sha256=digest, size_bytes=size, now=timezone.now())
+        return Response({"sha256": digest, "size_bytes": size}, status=201 if made else 200)
+
+
+class Profile(APIView):
+    """What a probe measured of a program."""
+
+    scopes = {"PUT": "run"}
+
+    @extend_schema(operation_id="put_profile", request=dict, responses={200: dict})
+    def put(self, request: Request, digest: str) -> Response:
+        """Keep it: quotes of this program are then made with it."""
+        try:
+            profile = profiles.parse(request.data)
+        except profiles.ProfileInvalid as error:
+            raise Refused(422, "invalid", str(error), "`yard probe` makes one") from None
+        if not operations.keep_profile(owner_id=request.user.pk, sha256=digest, profile=profile.as_json()):
+            raise Refused(404, "program_unknown", f"no program {digest[:12]} was uploaded", "PUT it first")
+        return Response(profile.as_json())

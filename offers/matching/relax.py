@@ -1,0 +1,161 @@
+"""What stands in a need's way: for each constraint, what the cheapest answer would cost without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from offers.matching.book import MARKETS, TIERS, Flags, Floats
+from offers.matching.constraints import ALLOWED, DENIED, tiers
+from offers.matching.need import Need
+from offers.matching.plans import Plans
+from offers.matching.question import Question
+
+OF_OFFERS = (
+    "accelerator", "min_memory_gib", "interconnect", "providers", "not_providers", "regions", "not_regions",
+    "countries", "not_countries", "residency", "markets", "max_spot_share", "tiers", "max_usd_per_hour",
+)  # fmt: skip
+OF_PLANS = ("deadline_hours", "budget_usd", "max_spot_share", "max_usd_per_hour", "max_egress_usd")
+GROWTH = (2, 4, 8)  # Times the accelerators that were asked for, where the deadline is too near.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relaxation:
+    """What one constraint dropped or loosened would make possible."""
+
+    field: str
+    change: str  # "with 40 GiB instead of 80"
+    usd: Decimal  # To finish, expected; an hour's where the work or a speed is not known.
+    finish_s: float | None
+
+
+def relaxations(question: Question, found: Plans | None) -> tuple[Relaxation, ...]:
+    """Return what would do, the cheapest first. found: the candidate plans, none of which is allowed."""
+    need = question.need
+    loosened = [*_of_plans(need, found), *_of_offers(question), *_of_counts(question, found)]
+    best: dict[str, Relaxation] = {}
+    for one in sorted(loosened, key=lambda one: one.usd):
+        best.setdefault(one.field, one)
+    return tuple(best.values())
+
+
+def _of_plans(need: Need, found: Plans | None) -> Iterable[Relaxation]:
+    """Plans that are there, but break one constraint."""
+    for name in OF_PLANS:
+        if found is None or name not in found.meets:
+            continue
+        flags = found.allowed(but=(name,))
+        if not flags.any():
+            continue
+        key = found.late_hours if name == "deadline_hours" else found.ranked_usd
+        plan = _least(key, flags)
+        yield _told(name, _plan_words(need, found, plan, name), found, plan)
+
+
+def _of_offers(question: Question) -> Iterable[Relaxation]:
+    """Offers that fail one constraint and no other."""
+    need, left = question.need, question.passing()
+    for name in OF_OFFERS:
+        if getattr(need, name) is None or question.passing(without=name) == left:
+            continue
+        nothing: dict[str, Any] = {name: None}
+        easier = replace(need, **nothing)
+        plan = _cheapest(question.candidates(easier, without=name))
+        if plan is not None:
+            yield _told(name, _offer_words(question, *plan, name), *plan)
+
+
+def _of_counts(question: Question, found: Plans | None) -> Iterable[Relaxation]:
+    """Fewer accelerators or sites, or more where that would be in time: the first number of each that would do."""
+    done: set[str] = set()
+    for name, value, change in _other_counts(question.need, found):
+        if name in done:
+            continue
+        other: dict[str, Any] = {name: value}
+        plan = _cheapest(question.candidates(replace(question.need, **other)))
+        if plan is not None:
+            done.add(name)
+            yield _told(name, change, *plan)
+
+
+def _other_counts(need: Need, found: Plans | None) -> Iterable[tuple[str, int | None, str]]:
+    name = "accelerators" if need.accelerators is not None else "accelerators_per_site"
+    asked = need.accelerators or need.accelerators_per_site or 1
+    where = "" if need.accelerators is not None else " a site"
+    if found is not None and found.allowed(but=("deadline_hours",)).any():
+        for times in GROWTH:
+            yield name, asked * times, f"with {asked * times} accelerators{where} instead of {asked}"
+        return
+    fewer, least = asked // 2, (need.min_accelerators_per_site or 1) * (need.sites or 1 if need.accelerators else 1)
+    if fewer >= least:
+        yield name, fewer, f"with {fewer} accelerators{where} instead of {asked}"
+    if need.sites is not None and need.sites > 1:
+        fewer_sites = need.sites - 1
+        yield "sites", fewer_sites, f"with {fewer_sites} site{'s' * (fewer_sites > 1)} instead of {need.sites}"
+    if need.spread is not None:
+        yield "spread", None, f"with sites that may share a {need.spread}"
+
+
+def _cheapest(found: Plans | None) -> tuple[Plans, int] | None:
+    if found is None:
+        return None
+    flags = found.allowed()
+    return (found, _least(found.ranked_usd, flags)) if flags.any() else None
+
+
+def _least(key: Floats, flags: Flags) -> int:
+    rows = np.flatnonzero(flags)
+    return int(rows[np.argmin(key[rows])])
+
+
+def _told(name: str, change: str, found: Plans, plan: int) -> Relaxation:
+    usd = Decimal(f"{found.usd[plan]:.6f}")
+    finish_s = None if found.hours is None else float(found.hours[plan] * 3600)
+    return Relaxation(field=name, change=change, usd=usd, finish_s=finish_s)
+
+
+def _plan_words(need: Need, found: Plans, plan: int, name: str) -> str:
+    fills, members = found.paces.fills, [one for one in found.members[plan] if one >= 0]
+    if name == "deadline_hours":
+        return f"with a deadline of {found.late_hours[plan]:.3g} h"
+    if name == "budget_usd":
+        return f"with a budget of {found.usd[plan]:.2f} USD"
+    if name == "max_usd_per_hour":
+        return f"with up to {fills.micro_usd[members].sum() / 1e6:.2f} USD an hour"
+    if name == "max_egress_usd":
+        hours = 0.0 if found.hours is None else found.hours[plan]
+        egress = found.paces.egress_fixed[members].sum() + found.paces.egress_per_h[members].sum() * hours
+        return f"with {egress:.2f} USD of egress"
+    share = fills.spot[members].sum() / fills.accelerators[members].sum()
+    return f"with {share * 100:.0f} % of the accelerators on the spot market"
+
+
+def _offer_words(question: Question, found: Plans, plan: int, name: str) -> str:
+    """Return what the plan needs that the constraint forbids."""
+    need, fills = question.need, found.paces.fills
+    book = fills.book
+    rows = [row for fill in found.members[plan] if fill >= 0 for row, _ in fills.lines(int(fill))]
+    columns = {wish: column for wish, column in (*ALLOWED, *DENIED)}
+
+    def texts(column: str) -> str:
+        return ", ".join(sorted({book.text(column, row) or "an unknown place" for row in rows}))
+
+    if name in columns:
+        return f"also {'at' if columns[name] == 'provider' else 'in'} {texts(columns[name])}"
+    if name == "accelerator":
+        return f"with {texts('accelerator')} instead of {', '.join(need.wishes)}"
+    if name == "min_memory_gib":
+        return f"with {np.nanmin(book.memory_gib[rows]):g} GiB instead of {need.min_memory_gib:g}"
+    if name == "interconnect":
+        return f"without {need.interconnect} between machines"
+    if name == "residency":
+        return f"also outside the {need.residency}, in {texts('country')}"
+    if name == "markets":
+        return f"also {', '.join(sorted({MARKETS[book.market[row]] for row in rows}))}"
+    if name == "tiers":
+        return f"also {', '.join(sorted({TIERS[one] for one in tiers(book, question.scope)[rows]}))}"
+    return _plan_words(need, found, plan, name)

@@ -1,0 +1,30 @@
+"""Offers, books and speeds for tests of the engine: what a test does not name does not matter to it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from offers.matching.book import Book, OpenOffer, book_of
+from offers.matching.estimate import Speed
+
+STATED = Speed(source="stated", by_accelerator={}, anywhere=10.0)
+SAMPLES_OF_AN_HOUR = 36_000  # Of one accelerator at STATED.
+
+
+def offer(
+    pk: int, *, region: str = "here", chip: str = "CPU", count: int = 1, usd: Any = "1", **more: Any
+) -> OpenOffer:
+    """Return a machine that nobody takes away, at once ready."""
+    wanted: dict[str, Any] = {
+        "provider": "cloud", "country": "DE", "market": "on_demand", "memory_gib": 8.0, "leasable": True,
+        "available": None, "machine_type": f"type-{pk}", "boot_s": 0.0,
+    } | more  # fmt: skip
+    return OpenOffer(
+        id=pk, region=region, accelerator=chip, accelerators=count, usd_per_hour=Decimal(str(usd)), **wanted
+    )
+
+
+def book(*offers: OpenOffer) -> Book:
+    """Return a book of offers whose machines are lost as often as they say themselves, and never break."""
+    return book_of(offers)
