@@ -19,6 +19,7 @@ from offers import marketplace, poll, queries
 from offers.matching import estimate, solve
 from offers.matching.book import Line
 from offers.matching.need import Need
+from offers.matching.profile import Profile
 from offers.models import Host, Offer, Quote, QuoteLine
 from providers import catalog
 
@@ -76,16 +77,20 @@ def quote(
     need: Need,
     measured: Mapping[str, float],
     now: datetime,
+    profile: Profile | None = None,
     barred: Mapping[Line, str] | None = None,
     held: Mapping[int, int] | None = None,
 ) -> tuple[list[Quote], solve.Answer]:
     """
     Promise the best plans for QUOTE_TTL, the cheapest first.
 
-    measured: samples/s of one accelerator, by name, from earlier runs. barred: lines that are left alone for now, and
+    measured: samples/s of one accelerator, by name, from earlier runs. profile: what a probe counted; chips that cannot
+    hold it are out. barred: lines that are left alone for now, and
     why. held: machines in use of offers that the team has reserved. Raises NeedUnmet, BudgetBelowCheapest.
     """
-    speed = estimate.speed_for(need, measured=measured)
+    speed = estimate.speed_for(need, measured=measured, profile=profile)
+    if profile is not None and need.min_memory_gib is None and need.chips != {"cpu"}:
+        need = replace(need, min_memory_gib=round(profile.memory.chip_gib, 3))
     answer = solve.solve(
         need,
         queries.open_book(now=now),

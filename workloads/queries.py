@@ -10,8 +10,20 @@ from django.db.models import Count, F, Q, QuerySet, Sum
 from offers import accounts, refusals
 from offers.matching import estimate
 from offers.matching import need as needs
+from offers.matching import profile as profiles
 from offers.models import Account
-from workloads.models import Artifact, Contribution, Lease, Metric, Placement, Round, SampleRange, Training, Workload
+from workloads.models import (
+    Artifact,
+    Contribution,
+    Lease,
+    Metric,
+    Placement,
+    Program,
+    Round,
+    SampleRange,
+    Training,
+    Workload,
+)
 
 
 def leases_open_between(start: datetime, end: datetime) -> QuerySet[Lease]:
@@ -59,8 +71,18 @@ def staying(workload_id: int) -> QuerySet[Placement]:
 
 def speed(workload: Workload) -> estimate.Speed:
     """Return how fast a workload is taken to be: as it was measured, stated or predicted."""
-    measured = measured_speed(owner_id=workload.owner_id, program_sha256=workload.program.sha256)
-    return estimate.speed_for(needs.parse(workload.quote.need), measured=measured)
+    program = workload.program
+    return estimate.speed_for(
+        needs.parse(workload.quote.need),
+        measured=measured_speed(owner_id=workload.owner_id, program_sha256=program.sha256),
+        profile=profile_of(owner_id=workload.owner_id, program_sha256=program.sha256),
+    )
+
+
+def profile_of(*, owner_id: int, program_sha256: str) -> profiles.Profile | None:
+    """Return what a probe counted of a program, or None."""
+    program = Program.objects.filter(owner_id=owner_id, sha256=program_sha256, profile__isnull=False).first()
+    return profiles.parse(program.profile) if program else None
 
 
 def all_merged(workload_id: int) -> bool:

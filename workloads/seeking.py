@@ -72,7 +72,8 @@ def seek(now: datetime) -> int:
     )
     found: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for index, machines in assignment.placed.items():
-        found[gaps[index].workload.pk] += stalls.sites(index, machines)
+        if stalls.take(machines):  # Else it waits until those who give way to it have left.
+            found[gaps[index].workload.pk] += stalls.sites(index, machines)
     for pk, sites in found.items():
         Workload.objects.filter(pk=pk, assigned__isnull=True).update(assigned={"sites": sites}, sought_at=now)
         bell.wake("workload", pk, now)

@@ -96,6 +96,15 @@ class Stalls:
             for pk, held in self.holders.items()
         ]
 
+    def take(self, machines: tick.Machines) -> bool:
+        """Take machines out of what is free; return whether all of them were."""
+        rows = {int(self.rows[place]): count for place, count in machines}
+        if any(self.free[row] < count for row, count in rows.items()):
+            return False
+        for row, count in rows.items():
+            self.free[row] -= count if self.free[row] != NO_LIMIT else 0
+        return True
+
     def sites(self, index: int, machines: tick.Machines) -> list[dict[str, Any]]:
         """Return what was found for a gap, site by site, as `Workload.assigned` keeps it."""
         promised = {line.offer_id: line for line in self.gaps[index].quoted}

@@ -20,7 +20,7 @@ from offers import operations, refusals
 from offers.matching import need as needs
 from offers.models import Quote
 from providers.base import Rejected
-from workloads.queries import machines_held, measured_speed, reserved_in_use
+from workloads.queries import machines_held, measured_speed, profile_of, reserved_in_use
 
 
 class RawParser(parsers.BaseParser):
@@ -80,12 +80,18 @@ class Quotes(APIView):
         except needs.NeedInvalid as error:
             raise Refused(422, "invalid", str(error), "correct the need and ask again") from None
         me = request.user.pk
-        measured = measured_speed(owner_id=me, program_sha256=need.program) if need.program else {}
+        program = {"owner_id": me, "program_sha256": need.program or ""}
         now = timezone.now()
         barred = refusals.barred(owner_id=me, now=now, held=partial(machines_held, owner_id=me))
         try:
             quotes, answer = operations.quote(
-                owner_id=me, need=need, measured=measured, now=now, barred=barred, held=reserved_in_use(me)
+                owner_id=me,
+                need=need,
+                measured=measured_speed(**program),
+                profile=profile_of(**program),
+                now=now,
+                barred=barred,
+                held=reserved_in_use(me),
             )
         except operations.NeedUnmet as unmet:
             raise _unmet(unmet, need) from None

@@ -199,6 +199,10 @@ class Book:
         }
         return replace(self, **columns)
 
+    def when_free(self) -> Book:
+        """Return the book as if one machine of everything that is sold out were free."""
+        return replace(self, available=np.maximum(self.available, 1))
+
     def take(self, rows: Ints) -> Book:
         """Return these rows alone, in this order; groups keep their numbers."""
         taken = {one.name: getattr(self, one.name)[rows] for one in fields(self) if one.name not in ("words", "curves")}

@@ -68,7 +68,7 @@ def sieve(need: Need, book: Book, *, speed: Speed, scope: Scope) -> Sieve:
     """Hold a book against a need."""
     seen = np.ones(len(book), np.bool_) if scope.fresh is None else _among(book, "provider", scope.fresh)
     tests = (*_of_machines(need, book), *_of_places(need, book), *_of_trust(need, book, scope),
-             *_of_price(need, book, speed), *_of_the_moment(book, scope))  # fmt: skip
+             *_of_price(need, book, speed), *_of_the_moment(need, book, scope))  # fmt: skip
     return Sieve(book, seen, tuple(Test(*test) for test in tests))
 
 
@@ -132,12 +132,13 @@ def _of_price(need: Need, book: Book, speed: Speed) -> Tests:
             yield "a known speed", None, _where(book, "accelerator", known.__contains__)
 
 
-def _of_the_moment(book: Book, scope: Scope) -> Tests:
+def _of_the_moment(need: Need, book: Book, scope: Scope) -> Tests:
     leasable = book.leasable
     if scope.rents_at is not None:
         leasable = leasable & _among(book, "provider", scope.rents_at)
     yield "for rent here (price list only)", None, leasable
-    yield FREE_NOW, None, book.available > 0
+    if not need.queue:
+        yield FREE_NOW, "queue", book.available > 0
     reasons: dict[str, list[Ints]] = defaultdict(list)
     for line, why in scope.barred.items():
         reasons[why].append(book.rows_of(line))

@@ -69,9 +69,14 @@ class Needed:
         """All of it."""
         return self.parameters + self.gradients + self.optimizer + self.activations + self.context
 
+    @property
+    def chip_gib(self) -> float:
+        """The least memory of an accelerator that holds it with MARGIN to spare."""
+        return self.total / (1 - MARGIN)
+
     def fits(self, memory_gib: float) -> bool:
         """Whether an accelerator of so much memory holds it with MARGIN to spare."""
-        return self.total <= memory_gib * (1 - MARGIN)
+        return self.chip_gib <= memory_gib
 
 
 def needed(training: Training) -> Needed:

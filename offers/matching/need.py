@@ -52,6 +52,7 @@ class Need:
     markets: tuple[str, ...] | None = None
     tiers: tuple[str, ...] | None = None  # Of book.TIERS.
     prefer_own: bool | None = None  # As many of the team's own accelerators as there are, then others.
+    queue: bool | None = None  # May wait for machines that are busy now.
     max_spot_share: float | None = None  # Of the accelerators, 0 to 1.
     samples: int | None = None
     samples_per_s: float | None = None  # Per accelerator.
@@ -249,6 +250,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "markets": _texts,
     "tiers": _some_of(*TIERS),
     "prefer_own": _flag,
+    "queue": _flag,
     "max_spot_share": _share,
     "samples": _count,
     "samples_per_s": _quantity,

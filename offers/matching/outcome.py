@@ -72,7 +72,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Luck:
-    """What is drawn for the sites of a plan by their order, the same for every plan: [sites, futures, lives]."""
+    """What is drawn for the sites of a plan by their order, the same for every plan: [lives, sites, futures]."""
 
     hazards: Floats  # To be lived through.
     waits_h: Floats
@@ -118,20 +118,19 @@ def _luck(sites: int) -> _Luck:
     What moves most is spread evenly over its distribution: so few futures then give their quantiles well.
     """
     random = np.random.default_rng(SEED)
-    shape, longer = (sites, FUTURES, LIVES_MAX), (sites, FUTURES, LIVES_MAX + 1)
+    shape, longer = (LIVES_MAX, sites, FUTURES), (LIVES_MAX + 1, sites, FUTURES)
     even = (np.arange(FUTURES) + 0.5) / FUTURES
-
     normal = np.array([NormalDist().inv_cdf(share) for share in even])
 
     def evenly(values: Floats, many: int) -> Floats:
         return np.stack([random.permutation(values) for _ in range(many)])
 
     hazards = random.exponential(size=shape)
-    hazards[:, :, 0] = evenly(-np.log1p(-even), sites)
+    hazards[0] = evenly(-np.log1p(-even), sites)
     prices = np.exp(facts.REPLACEMENT_SIGMA * random.standard_normal(longer))
-    prices[:, :, 0] = 1.0  # The first machine's price is promised.
+    prices[0] = 1.0  # The first machine's price is promised.
     return _Luck(
-        hazards=hazards / np.exp(facts.HAZARD_SIGMA * evenly(normal, sites))[:, :, None],
+        hazards=hazards / np.exp(facts.HAZARD_SIGMA * evenly(normal, sites)),
         waits_h=random.exponential(facts.WAIT_S / 3600, shape),
         boots=np.exp(facts.BOOT_SIGMA * random.standard_normal(longer)),
         undone_h=random.uniform(0, facts.ROUND_S / 3600, shape),
@@ -141,7 +140,11 @@ def _luck(sites: int) -> _Luck:
 
 
 class _Sites:
-    """The sites of some plans, one row each, those of a plan one after another. Times in hours of the clock."""
+    """
+    The sites of some plans, those of a plan one after another. Times in hours of the clock.
+
+    Arrays: [lives, sites, futures], so that what happens to all of them in one life lies together, or [sites, futures].
+    """
 
     def __init__(self, plans: Plans, chosen: Ints, lives: int) -> None:
         """Let every site live through so many losses, whether or not the work is done by then."""
@@ -152,15 +155,15 @@ class _Sites:
         chip = paces.fills.book.accelerator[paces.fills.first[self.fill]] % KINDS
         luck = _luck(max(members.shape[1], 3))
         self.rates = paces.full[self.fill, None] * np.exp(paces.sigma[self.fill, None] * luck.speed[chip])
-        self.prices, self.waits = luck.prices[slot, :, : lives + 1], luck.waits_h[slot, :, :lives]
-        lived = _lives_h(paces.fills.losses_per_hour[self.fill], luck.hazards[slot, :, :lives])
-        boots = luck.boots[slot, :, : lives + 1] * paces.head_h[self.fill, None, None]
-        self.ends = np.cumsum(lived + self.waits, axis=2) - self.waits  # Of each life.
-        undone = np.minimum(luck.undone_h[slot, :, :lives], np.maximum(lived - boots[:, :, :-1], 0))
-        boots[:, :, 1:-1] = np.minimum(boots[:, :, 1:-1], lived[:, :, 1:])
-        self.head = np.minimum(boots[:, :, 0], lived[:, :, 0])
-        self.down = undone + self.waits + boots[:, :, 1:]  # What each loss costs the site.
-        self.through = np.cumsum(self.down, axis=2)
+        self.prices, self.waits = luck.prices[: lives + 1, slot], luck.waits_h[:lives, slot]
+        lived = _lives_h(paces.fills.losses_per_hour[self.fill], luck.hazards[:lives, slot])
+        boots = luck.boots[: lives + 1, slot] * paces.head_h[self.fill, None]
+        self.ends = np.cumsum(lived + self.waits, axis=0) - self.waits  # Of each life.
+        undone = np.minimum(luck.undone_h[:lives, slot], np.maximum(lived - boots[:-1], 0))
+        boots[1:-1] = np.minimum(boots[1:-1], lived[1:])
+        self.head = np.minimum(boots[0], lived[0])
+        self.down = undone + self.waits + boots[1:]  # What each loss costs the site.
+        self.through = np.cumsum(np.concatenate([self.head[None], self.down]), axis=0)
         self.later = _later(paces, self.fill)[:, None]
 
     def finish_h(self, work: Floats) -> Floats:
@@ -169,10 +172,9 @@ class _Sites:
         alone = work[:, None] / whole
         done_at = alone
         for _ in range(ROUNDS_MAX):  # Every loss before the end delays it, and so may let another come before it.
-            later = alone + self.of_plans(self.rates * self._lost(done_at)) / whole
-            if (later - done_at <= SAME * later).all():
+            before, done_at = done_at, alone + self.of_plans(self.rates * self._lost(done_at)) / whole
+            if (done_at - before <= SAME * done_at).all():
                 break
-            done_at = later
         if len(self.fill) > len(work):
             for _ in range(2):  # A site that is down when the others finish need not come back.
                 done_at = alone + self.of_plans(self.rates * (self._lost(done_at) - self._spared(done_at))) / whole
@@ -181,15 +183,14 @@ class _Sites:
     def _lost(self, done_at: Floats) -> Floats:
         """Return the time that each site has lost by then."""
         until = done_at[self.plan]
-        losses = np.count_nonzero(self.ends < until[:, :, None], axis=2)
-        lost = np.take_along_axis(self.through, np.maximum(losses - 1, 0)[:, :, None], axis=2)[:, :, 0]
-        beyond = np.maximum(until - self.ends[:, :, -1] - self.down[:, :, -1], 0)
-        return np.asarray(self.head + np.where(losses > 0, lost, 0) + self.later * beyond)
+        losses = (self.ends < until).sum(axis=0, dtype=np.int64)
+        lost = np.take_along_axis(self.through, losses[None], axis=0)[0]
+        return np.asarray(lost + self.later * np.maximum(until - self.ends[-1] - self.down[-1], 0))
 
     def _spared(self, done_at: Floats) -> Floats:
         """Return how much of the last loss by then is still to come."""
-        passed = done_at[self.plan][:, :, None] - self.ends
-        return np.asarray(np.where(passed > 0, np.maximum(self.down - passed, 0), 0).sum(axis=2))
+        passed = done_at[self.plan] - self.ends
+        return np.asarray(np.where(passed > 0, np.maximum(self.down - passed, 0), 0).sum(axis=0))
 
     def of_plans(self, values: Floats) -> Floats:
         """Add up the sites of each plan."""
@@ -197,22 +198,25 @@ class _Sites:
 
     def held_h(self, done_at: Floats) -> tuple[Floats, Floats, Floats]:
         """Return of each site the hours paid for, the same weighed with their prices, and its losses until then."""
-        until = done_at[self.plan][:, :, None]
+        until = done_at[self.plan]
         begins = self.ends + self.waits
         held = np.minimum(until, self.ends)
-        held[:, :, 1:] -= begins[:, :, :-1]
-        held = np.maximum(held, 0)
-        last = np.maximum(until[:, :, 0] - begins[:, :, -1], 0)
-        weighed = (held * self.prices[:, :, :-1]).sum(axis=2) + last * self.prices[:, :, -1]
-        return held.sum(axis=2) + last, weighed, (self.ends < until).sum(axis=2).astype(np.float64)
+        held[1:] -= begins[:-1]
+        np.maximum(held, 0, out=held)
+        last = np.maximum(until - begins[-1], 0)
+        losses = (self.ends < until).sum(axis=0, dtype=np.float64)
+        return held.sum(axis=0) + last, (held * self.prices[:-1]).sum(axis=0) + last * self.prices[-1], losses
 
 
 def _lives_h(losses_per_hour: Floats, hazards: Floats) -> Floats:
-    """Return how long each life lasts, where its cumulated hazard reaches what was drawn: [rows, futures, lives]."""
+    """Return how long each life lasts, where its cumulated hazard reaches what was drawn: [lives, sites, futures]."""
     knots_h = np.append(AGES_S / 3600, FAR_H)
     through = np.cumsum(np.diff(knots_h) * losses_per_hour, axis=1)
     through = np.concatenate([np.zeros((len(through), 1)), through], axis=1)
-    return np.stack([np.interp(drawn, curve, knots_h) for drawn, curve in zip(hazards, through, strict=True)])
+    lives = np.empty_like(hazards)
+    for site, curve in enumerate(through):
+        lives[:, site] = np.interp(hazards[:, site], curve, knots_h)
+    return lives
 
 
 def _later(paces: Paces, fill: Ints) -> Floats:

@@ -49,9 +49,10 @@ class Question:
         most = need.accelerators or need.site_size
         parts = []
         for sieve in self.sieves:
-            rows = sites.cheapest_of_each(sieve.book, sieve.passing(without=without), most=most)
+            book = sieve.book.when_free() if need.queue else sieve.book
+            rows = sites.cheapest_of_each(book, sieve.passing(without=without), most=most)
             if len(rows):
-                parts.append(sieve.book.take(rows))
+                parts.append(book.take(rows))
         if not parts:
             return None
         book = parts[0].beside(parts[1:]) if len(parts) > 1 else parts[0]

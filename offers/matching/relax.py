@@ -17,7 +17,7 @@ from offers.matching.question import Question
 
 OF_OFFERS = (
     "accelerator", "min_memory_gib", "interconnect", "providers", "not_providers", "regions", "not_regions",
-    "countries", "not_countries", "residency", "markets", "max_spot_share", "tiers", "max_usd_per_hour",
+    "countries", "not_countries", "residency", "markets", "max_spot_share", "tiers", "max_usd_per_hour", "queue",
 )  # fmt: skip
 OF_PLANS = ("deadline_hours", "budget_usd", "max_spot_share", "max_usd_per_hour", "max_egress_usd")
 GROWTH = (2, 4, 8)  # Times the accelerators that were asked for, where the deadline is too near.
@@ -60,10 +60,11 @@ def _of_offers(question: Question) -> Iterable[Relaxation]:
     """Offers that fail one constraint and no other."""
     need, left = question.need, question.passing()
     for name in OF_OFFERS:
-        if getattr(need, name) is None or question.passing(without=name) == left:
+        asked = need.queue is None if name == "queue" else getattr(need, name) is not None
+        if not asked or question.passing(without=name) == left:
             continue
-        nothing: dict[str, Any] = {name: None}
-        easier = replace(need, **nothing)
+        other: dict[str, Any] = {name: True if name == "queue" else None}
+        easier = replace(need, **other)
         plan = _cheapest(question.candidates(easier, without=name))
         if plan is not None:
             yield _told(name, _offer_words(question, *plan, name), *plan)
@@ -150,6 +151,8 @@ def _offer_words(question: Question, found: Plans, plan: int, name: str) -> str:
         return f"with {texts('accelerator')} instead of {', '.join(need.wishes)}"
     if name == "min_memory_gib":
         return f"with {np.nanmin(book.memory_gib[rows]):g} GiB instead of {need.min_memory_gib:g}"
+    if name == "queue":
+        return f"with waiting until machines at {texts('provider')} are free"
     if name == "interconnect":
         return f"without {need.interconnect} between machines"
     if name == "residency":

@@ -22,8 +22,7 @@ TRAINING_SHARE = 0.85  # Of what large matrix products reach.
 MEMORY_SHARE = 0.75  # Of the bandwidth.
 # Of the peak, by large matrix products, where nobody published what the chip reaches: the median of those that did.
 MATMUL_SHARE = 0.78
-# From one kernel to the next, filling and draining the chip: a few microseconds on every GPU so far
-# (docs.nvidia.com/nsight-systems and the CUDA graphs post at developer.nvidia.com/blog/cuda-graphs: 2 to 10).
+# From one kernel to the next, issued one by one; 4 to 6 us in susun-blog.com/blog/pegainfer-3-cuda-graph.
 LAUNCH_S = 5e-6
 
 Curve = tuple[tuple[float, float], ...]  # (size of one operation, rate at that size), by growing size.

@@ -57,9 +57,7 @@ def cheapest(pairs: Pairs, start: Packing, *, left_s: Callable[[], float], seed:
         near = usd(best) - bound <= TOLERANCE * usd(best)
         if near or complete or idle == 2 or left_s() <= (before_s - left_s()) / 2:  # Later rounds are shorter.
             break
-        complete = columns.complete(priced, usd(best) - bound)
-        if not complete:
-            columns.vary(priced, usd(best) - bound, random)
+        complete = columns.widen(priced, usd(best) - bound, random)
     return best, min(bound, usd(best))
 
 
@@ -70,16 +68,16 @@ def room_for(
     pairs = Pairs(offers, jobs, stock)
     newcomer = len(jobs) - 1
     columns = _Columns(pairs, start_in(pairs, start), newcomer=newcomer)
+    random = np.random.default_rng(seed)
     priced = columns.converge(left_s, TOLERANCE)
     limited = bool(np.isfinite(pairs.limit_usd).any())  # Then prices may lead to gangs above a limit and miss others.
-    if left_s() <= 0 or (priced.left_out > TOLERANCE and not (limited and columns.complete(priced, np.inf))):
+    if left_s() <= 0 or (priced.left_out > TOLERANCE and not (limited and columns.widen(priced, np.inf, random))):
         return None
     for _ in range(2):
         found, _ = columns.packed(left_s())
         if found is not None and len(found.get(newcomer, ())) == jobs[newcomer].sites:
             return found
-        if not columns.complete(priced, np.inf):
-            columns.vary(priced, np.inf, np.random.default_rng(seed))
+        columns.widen(priced, np.inf, random)
     return None
 
 
@@ -135,22 +133,21 @@ class _Columns:
             self.priced = replace(self.priced, left_out=left_out)
         return self.priced
 
-    def complete(self, priced: Priced, slack_usd: float) -> bool:
-        """Add every gang that a packing within `slack_usd` of the bound may hold, if they are few; tell whether so."""
-        at_prices, near, most = self._near(priced, slack_usd)
-        left = STEPS_MAX
-        for pair, most_usd in zip(near.tolist(), most.tolist(), strict=True):
-            gangs, steps = self.pairs.every_fill(pair, at_prices, most_usd, left)
-            left -= steps
-            if left < 0:
-                return False
-            self.add(gangs)
-        return True
+    def widen(self, priced: Priced, slack_usd: float, random: np.random.Generator) -> bool:
+        """
+        Add gangs that a packing within `slack_usd` of the bound may hold; tell whether these are all.
 
-    def vary(self, priced: Priced, slack_usd: float, random: np.random.Generator) -> None:
-        """Add gangs of pairs that a better packing may use, filled at the prices, at none, and with some noise."""
+        Where they are too many to list, those of the nearest pairs: filled at the prices, at none, and with some noise.
+        """
         pairs = self.pairs
-        at_prices, near, _ = self._near(priced, slack_usd)
+        at_prices = pairs.entry_usd + priced.price_usd[pairs.entry_offer]
+        costs = pairs.values(pairs.by_cost, at_prices, pairs.stock)
+        most = _nth_site(pairs, pairs.by_cost, costs)[pairs.job[pairs.by_cost]] + slack_usd
+        order = np.argsort(costs - most, kind="stable")
+        order = order[costs[order] <= most[order]]
+        near = pairs.by_cost[order]
+        if self._list_all(near, most[order], at_prices):
+            return True
         near = near[:PAIRS_VARIED]
         self.add(pairs.fills(near, at_prices, pairs.stock))
         self.add(pairs.fills(near, pairs.entry_usd, pairs.stock))
@@ -159,16 +156,17 @@ class _Columns:
             noise = random.lognormal(0.0, NOISE, len(pairs.entry_offer))
             varied = (pairs.entry_usd + scale * priced.price_usd[pairs.entry_offer]) * noise
             self.add(pairs.fills(near, varied, pairs.stock))
+        return False
 
-    def _near(self, priced: Priced, slack_usd: float) -> tuple[Floats, Ints, Floats]:
-        """Return costs at the prices, the pairs that a packing so near to the bound may use, and what each may cost."""
-        pairs = self.pairs
-        at_prices = pairs.entry_usd + priced.price_usd[pairs.entry_offer]
-        costs = pairs.values(pairs.by_cost, at_prices, pairs.stock)
-        most = _nth_site(pairs, pairs.by_cost, costs)[pairs.job[pairs.by_cost]] + slack_usd
-        order = np.argsort(costs - most, kind="stable")
-        order = order[costs[order] <= most[order]]
-        return at_prices, pairs.by_cost[order], most[order]
+    def _list_all(self, which: Ints, most_usd: Floats, at_prices: Floats) -> bool:
+        left = STEPS_MAX
+        for pair, most in zip(which.tolist(), most_usd.tolist(), strict=True):
+            gangs, steps = self.pairs.every_fill(pair, at_prices, most, left)
+            left -= steps
+            if left < 0:
+                return False
+            self.add(gangs)
+        return True
 
     def packed(self, seconds: float) -> tuple[Packing | None, float]:
         """Choose whole gangs among the columns, None where none are found in the time; and the bound among them."""

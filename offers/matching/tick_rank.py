@@ -80,38 +80,16 @@ def place_by_rank(
     stock: [offers], free now; `pairs` counts what runs too. left_s: time for moving those placed.
     """
     standing = Standing(left=stock.copy(), freed=np.zeros_like(stock))
-    wishes = _wishes(pairs)
     for index, job in enumerate(pairs.jobs):
         if len(np.unique(pairs.site[_pairs_of(pairs, index)])) < job.sites:
             standing.why[index] = _never(pairs, index)
-        elif gangs := _still_there(wishes[index], standing.left) or cheapest_now(pairs, index, standing.left):
+        elif gangs := cheapest_now(pairs, index, standing.left):
             standing.take(index, gangs)
         elif not (_moved(pairs, index, standing, left_s, seed) or _drained(pairs, index, standing, running)):
             standing.why[index] = _not_now(pairs, index, standing.left)
             if now - job.waiting_since >= KEPT_AFTER:
                 _keep(pairs, index, standing)
     return standing
-
-
-def _wishes(pairs: Pairs) -> list[list[Gang]]:
-    """Return what each job would take if it were alone: one batch is far faster than one job after another."""
-    chosen: list[int] = []
-    for index, job in enumerate(pairs.jobs):
-        at_site: dict[int, int] = {}
-        for pair in _pairs_of(pairs, index).tolist():
-            at_site.setdefault(int(pairs.site[pair]), pair)
-            if len(at_site) == job.sites:
-                break
-        chosen += at_site.values()
-    wishes: list[list[Gang]] = [[] for _ in pairs.jobs]
-    for gang in pairs.fills(np.array(chosen, dtype=np.int64), pairs.entry_usd, pairs.stock):
-        if gang is not None:
-            wishes[pairs.job[gang.pair]].append(gang)
-    return wishes
-
-
-def _still_there(gangs: list[Gang], left: Ints) -> list[Gang] | None:
-    return gangs if all(left[offer] >= count for gang in gangs for offer, count in gang.machines) else None
 
 
 def cheapest_now(pairs: Pairs, index: int, left: Ints) -> list[Gang] | None:
@@ -124,8 +102,9 @@ def cheapest_now(pairs: Pairs, index: int, left: Ints) -> list[Gang] | None:
             enough = sorted(gang.usd for gang in best.values())[wanted - 1]
             ahead = ahead[: np.searchsorted(pairs.least_usd[ahead], enough)]
         for gang in pairs.fills(ahead[:step], pairs.entry_usd, left):
-            if gang and (gang.usd < best[site].usd if (site := int(pairs.site[gang.pair])) in best else True):
-                best[site] = gang
+            if gang is not None:
+                site = int(pairs.site[gang.pair])
+                best[site] = min(best.get(site, gang), gang, key=lambda gang: gang.usd)
         ahead, step = ahead[step:], 2 * step
     return sorted(best.values(), key=lambda gang: gang.usd)[:wanted] if len(best) >= wanted else None
 

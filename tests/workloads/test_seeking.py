@@ -144,7 +144,7 @@ class TestRank:
         return make_caller("grace")
 
     def order_at(self, priority, order_run, by):
-        run = order_run(sites=1, by=by)
+        run = order_run(sites=1, by=by, queue=True)
         Workload.objects.filter(pk=run).update(priority=priority)
         return run
 
@@ -186,7 +186,7 @@ class TestRank:
         first = order_run(sites=1)
         settle(host, seconds=4)
 
-        second = order_run(sites=1, by=operator)
+        second = order_run(sites=1, by=operator, queue=True)
         settle(host, seconds=30)
 
         assert [*map(sites_of, (first, second))] == [["home/berlin"], []]
@@ -196,7 +196,7 @@ class TestRank:
         host = make_host("one", "home/berlin")
         used = order_run(sites=1)
         settle(host, seconds=60)
-        again, fresh = order_run(sites=1), order_run(sites=1, by=operator)
+        again, fresh = order_run(sites=1, queue=True), order_run(sites=1, by=operator, queue=True)
 
         end(ada, host, settle, used)
         settle(host, seconds=8)
