@@ -107,6 +107,7 @@ SILENT_AFTER_S = env.number("GPUYARD_SILENT_AFTER_S", 900)  # A script that repo
 # A machine at a cloud that its cloud still lists may be silent for so long.
 CLOUD_SILENCE_S = env.number("GPUYARD_CLOUD_SILENCE_S", 120)
 NO_CAPACITY_AFTER_S = env.number("GPUYARD_NO_CAPACITY_AFTER_S", 24 * 3600)  # Without a machine it waits so long.
+POLICY_EVERY_S = env.number("GPUYARD_POLICY_EVERY_S", 300)  # How often it is asked whether a run is at the right place.
 REFUSALS_MAX = 3  # Contributions refused in a row before the workload is given up.
 
 LOGGING_CONFIG = None

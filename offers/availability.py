@@ -42,6 +42,13 @@ def past(offer_ids: Sequence[int], *, now: datetime, tick_s: float, ticks: int) 
     return Past(machines, usd)
 
 
+def up_s(offer_ids: Sequence[int], *, now: datetime, tick_s: float, ticks: int) -> list[float]:
+    """Return for how many seconds each offer has been there without a break, as far back as so many ticks."""
+    gone = past(offer_ids, now=now, tick_s=tick_s, ticks=ticks).machines[:, ::-1] <= 0
+    since = np.where(gone.any(axis=1), gone.argmax(axis=1), ticks)
+    return [float(count) * tick_s for count in since]
+
+
 def _samples(ids: Sequence[int], *, since: datetime, until: datetime) -> dict[int, list[tuple[float, int, float]]]:
     """Return {offer: [(time, machines, price)]} of a span, with the last one before it, oldest first."""
     before = PriceSample.objects.filter(offer__in=ids, seen_at__lt=since).order_by("offer_id", "-seen_at")

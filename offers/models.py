@@ -209,6 +209,30 @@ class Refusal(models.Model):
         ]
 
 
+class Spell(models.Model):
+    """A machine that was watched from one age to another, of our own leases or of an imported trace. Append-only."""
+
+    source = models.CharField(max_length=64)  # "lease", or the trace's name.
+    provider = models.CharField(max_length=32)
+    region = models.CharField(max_length=64)
+    zone = models.CharField(max_length=64, blank=True)
+    machine_type = models.CharField(max_length=96)
+    accelerator = models.CharField(max_length=64)
+    market = models.CharField(max_length=16)
+    began_age_s = models.FloatField()  # Since when its capacity was there, as far as anybody knew.
+    ended_age_s = models.FloatField()
+    lost = models.BooleanField()  # False: it was given back.
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(began_age_s__gte=0, ended_age_s__gte=F("began_age_s")), name="a_spell_ends_after_it_began"
+            ),
+        ]
+        indexes = [models.Index(fields=["at"], name="spell_by_time")]
+
+
 class Broker(models.Model):
     """One row: who this broker is among those that share an account at a cloud."""
 

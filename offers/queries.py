@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -11,9 +11,10 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Count, QuerySet
 
-from offers import accounts, marketplace, search, shelf
-from offers.matching.book import Book, Line, OpenOffer
+from offers import accounts, lessons, marketplace, search, shelf
+from offers.matching.book import Book, Line, OpenOffer, hazard_line
 from offers.matching.constraints import Scope
+from offers.matching.survival import Floats
 from offers.models import Host, Offer, Quarantined, Rental, Reservation, Source
 from providers import registry
 from providers.base import Provider
@@ -40,6 +41,12 @@ def sell_price(usd_per_hour: Decimal) -> Decimal:
 def open_book(*, now: datetime) -> Book:
     """Return what is offered, at the customer's price, stale sources included: `scope` tells which are fresh."""
     return SHELF.book()
+
+
+def losses_per_hour(offer_ids: Sequence[int]) -> Floats:
+    """Return how often one machine of each offer is lost in an hour, by age: [offers, ages], equal ones as often."""
+    rows = {row[0]: row for row in Offer.objects.filter(pk__in=offer_ids).values_list(*shelf.COLUMNS)}
+    return lessons.LESSONS.rates_per_hour([hazard_line(_sold(rows[pk])) for pk in offer_ids])
 
 
 def scope(*, owner_id: int, now: datetime, barred: Mapping[Line, str] | None = None) -> Scope:
@@ -107,7 +114,7 @@ def _sold(row: shelf.Row) -> OpenOffer:
     return shelf.offer_of(row, sell_price)
 
 
-SHELF = shelf.Shelf(_sold)
+SHELF = shelf.Shelf(_sold, rates=lessons.LESSONS.rates_per_hour)
 
 
 def sources(*, now: datetime) -> list[dict[str, Any]]:

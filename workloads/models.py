@@ -179,6 +179,7 @@ class Lease(Lifecycle):
     opened_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
     release_requested_at = models.DateTimeField(null=True)
+    taken_at = models.DateTimeField(null=True)  # When its owner or its cloud said that it takes it back.
     why = models.CharField(max_length=400, blank=True)
 
     class Meta:

@@ -69,6 +69,14 @@ def staying(workload_id: int) -> QuerySet[Placement]:
     return here.exclude(pk__in=successors.values("pk")).order_by("id")
 
 
+def site_size(workload: Workload) -> int:
+    """Return how many accelerators each of its sites is to have."""
+    need = needs.parse(workload.quote.need)
+    if need.accelerators is None:
+        return need.site_size
+    return max(need.site_size, -(-need.accelerators // max(workload.sites_wanted, 1)))
+
+
 def speed(workload: Workload) -> estimate.Speed:
     """Return how fast a workload is taken to be: as it was measured, stated or predicted."""
     program = workload.program

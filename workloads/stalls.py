@@ -19,6 +19,7 @@ from offers.matching.book import NO_LIMIT, SPOT, Book, Flags, Ints
 from offers.matching.constraints import Scope
 from offers.matching.need import Need
 from offers.matching.tick_jobs import UNLIMITED, Job, Offers, Running
+from offers.matching.tick_rank import RAISED_EVERY
 from offers.models import Offer, QuoteLine, Source
 from workloads import queries
 from workloads.models import Lease, Placement, Workload
@@ -44,9 +45,7 @@ class Gap:
         """At each of the sites."""
         if self.quoted:
             return sum(line.offer.accelerators * line.nodes for line in self.quoted)
-        if self.need.accelerators is not None:
-            return max(self.need.site_size, -(-self.need.accelerators // self.workload.sites_wanted))
-        return self.need.site_size
+        return queries.site_size(self.workload)
 
 
 class Stalls:
@@ -85,11 +84,11 @@ class Stalls:
         leaving = Placement.objects.exclude(state=Placement.State.CLOSED).exclude(drain_requested_at=None)
         if any(why.startswith(tuple(waits)) for why in leaving.values_list("why", flat=True)):
             return []
-        priorities = dict(Workload.objects.filter(pk__in=self.holders).values_list("pk", "priority"))
+        running = Workload.objects.in_bulk(list(self.holders))
         return [
             Running(
                 id=pk,
-                priority=priorities[pk],
+                priority=self._counted(running[pk]),
                 machines=tuple((self.place[row], count) for row, count in held.items()),
                 gpu_s_lost=CHANGEOVER_S * sum(int(self.book.accelerators[row]) * n for row, n in held.items()),
             )
@@ -104,6 +103,15 @@ class Stalls:
         for row, count in rows.items():
             self.free[row] -= count if self.free[row] != NO_LIMIT else 0
         return True
+
+    def _counted(self, workload: Workload) -> int:
+        """What its priority counted when it was placed: who waited long is not drained at once."""
+        begun = queries.staying(workload.pk).first()
+        placed_at = begun.created_at if begun else self.now
+        before = workload.placements.filter(state=Placement.State.CLOSED, entered_at__lte=placed_at)
+        last = before.order_by("-entered_at").first()
+        waited = placed_at - (last.entered_at if last else workload.created_at)
+        return workload.priority + max(0, waited // RAISED_EVERY)
 
     def sites(self, index: int, machines: tick.Machines) -> list[dict[str, Any]]:
         """Return what was found for a gap, site by site, as `Workload.assigned` keeps it."""

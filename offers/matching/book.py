@@ -266,11 +266,12 @@ def _curves(offers: list[OpenOffer], rates: Rates) -> Iterable[tuple[int, ...]]:
     """Return how often machines are lost by age, each rate as a number of steps from 1 an hour."""
     if not offers:
         return ()
-    told = np.maximum(rates([_hazard_line(one) for one in offers]), RATE_MIN)
+    told = np.maximum(rates([hazard_line(one) for one in offers]), RATE_MIN)
     return map(tuple, np.round(np.log(told) / LOSSES_STEP).astype(np.int64).tolist())
 
 
-def _hazard_line(offer: OpenOffer) -> hazard_prior.Line:
+def hazard_line(offer: OpenOffer) -> hazard_prior.Line:
+    """Return what an offer says of how often its machines are lost."""
     return hazard_prior.Line(
         key=(offer.provider, offer.region, offer.zone, offer.machine_type),
         accelerator=offer.accelerator,

@@ -16,6 +16,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from offers.matching import facts
 from offers.matching.book import MICRO, Floats, Ints
@@ -33,6 +34,7 @@ FAR_H = 1e6
 ROUNDS_MAX = 2 * LIVES_MAX
 SAME = 1e-3  # Of the time; a loss delays by more.
 QUANTILES = (0.1, 0.5, 0.9)
+Singles = NDArray[np.float32]  # Seven digits are plenty for what is drawn, and half as much to move.
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,12 @@ class Outcome:
 class _Luck:
     """What is drawn for the sites of a plan by their order, the same for every plan: [lives, sites, futures]."""
 
-    hazards: Floats  # To be lived through.
-    waits_h: Floats
-    boots: Floats  # Of the time told; one more than lives.
-    undone_h: Floats
-    prices: Floats  # Of the first; one more than lives.
-    speed: Floats  # Standard normal, of each kind of accelerator: [KINDS, futures].
+    hazards: Singles  # To be lived through.
+    waits_h: Singles
+    boots: Singles  # Of the time told; one more than lives.
+    undone_h: Singles
+    prices: Singles  # Of the first; one more than lives.
+    speed: Singles  # Standard normal, of each kind of accelerator: [KINDS, futures].
 
 
 def outcomes(need: Need, plans: Plans, chosen: Ints) -> list[Outcome]:
@@ -125,17 +127,20 @@ def _luck(sites: int) -> _Luck:
     def evenly(values: Floats, many: int) -> Floats:
         return np.stack([random.permutation(values) for _ in range(many)])
 
+    def single(values: Floats) -> Singles:
+        return values.astype(np.float32)
+
     hazards = random.exponential(size=shape)
     hazards[0] = evenly(-np.log1p(-even), sites)
     prices = np.exp(facts.REPLACEMENT_SIGMA * random.standard_normal(longer))
     prices[0] = 1.0  # The first machine's price is promised.
     return _Luck(
-        hazards=hazards / np.exp(facts.HAZARD_SIGMA * evenly(normal, sites)),
-        waits_h=random.exponential(facts.WAIT_S / 3600, shape),
-        boots=np.exp(facts.BOOT_SIGMA * random.standard_normal(longer)),
-        undone_h=random.uniform(0, facts.ROUND_S / 3600, shape),
-        prices=prices,
-        speed=evenly(normal, KINDS),
+        hazards=single(hazards / np.exp(facts.HAZARD_SIGMA * evenly(normal, sites))),
+        waits_h=single(random.exponential(facts.WAIT_S / 3600, shape)),
+        boots=single(np.exp(facts.BOOT_SIGMA * random.standard_normal(longer))),
+        undone_h=single(random.uniform(0, facts.ROUND_S / 3600, shape)),
+        prices=single(prices),
+        speed=single(evenly(normal, KINDS)),
     )
 
 
@@ -154,10 +159,13 @@ class _Sites:
         self.starts = np.flatnonzero(np.diff(self.plan, prepend=-1))
         chip = paces.fills.book.accelerator[paces.fills.first[self.fill]] % KINDS
         luck = _luck(max(members.shape[1], 3))
-        self.rates = paces.full[self.fill, None] * np.exp(paces.sigma[self.fill, None] * luck.speed[chip])
+        full, sigma, head_h = (
+            one[self.fill, None].astype(np.float32) for one in (paces.full, paces.sigma, paces.head_h)
+        )
+        self.rates = full * np.exp(sigma * luck.speed[chip])
         self.prices, self.waits = luck.prices[: lives + 1, slot], luck.waits_h[:lives, slot]
         lived = _lives_h(paces.fills.losses_per_hour[self.fill], luck.hazards[:lives, slot])
-        boots = luck.boots[: lives + 1, slot] * paces.head_h[self.fill, None]
+        boots = luck.boots[: lives + 1, slot] * head_h
         self.ends = np.cumsum(lived + self.waits, axis=0) - self.waits  # Of each life.
         undone = np.minimum(luck.undone_h[:lives, slot], np.maximum(lived - boots[:-1], 0))
         boots[1:-1] = np.minimum(boots[1:-1], lived[1:])
@@ -166,37 +174,46 @@ class _Sites:
         self.through = np.cumsum(np.concatenate([self.head[None], self.down]), axis=0)
         self.later = _later(paces, self.fill)[:, None]
 
-    def finish_h(self, work: Floats) -> Floats:
+    def finish_h(self, work: Floats) -> Singles:
         """Return when the work is done: [plans, futures]. work: of each plan, in samples."""
         whole = self.of_plans(self.rates)
-        alone = work[:, None] / whole
+        alone = work[:, None].astype(np.float32) / whole
         done_at = alone
         for _ in range(ROUNDS_MAX):  # Every loss before the end delays it, and so may let another come before it.
             before, done_at = done_at, alone + self.of_plans(self.rates * self._lost(done_at)) / whole
             if (done_at - before <= SAME * done_at).all():
                 break
-        if len(self.fill) > len(work):
-            for _ in range(2):  # A site that is down when the others finish need not come back.
-                done_at = alone + self.of_plans(self.rates * (self._lost(done_at) - self._spared(done_at))) / whole
-        return done_at
+        if len(self.fill) == len(work):
+            return done_at
+        # A site that is down when the others finish need not come back: T = h(T) from above, by Aitken's extrapolation.
+        first = alone + self.of_plans(self.rates * (self._lost(done_at) - self._spared(done_at))) / whole
+        second = alone + self.of_plans(self.rates * (self._lost(first) - self._spared(first))) / whole
+        gap, rest = done_at - first, first - second
+        share = np.where(gap > SAME * first, np.clip(rest / np.maximum(gap, 1e-9), 0, 0.99), 0)
+        done_at = second - rest * share / (1 - share)
+        return np.asarray(
+            alone + self.of_plans(self.rates * (self._lost(done_at) - self._spared(done_at))) / whole, np.float32
+        )
 
-    def _lost(self, done_at: Floats) -> Floats:
+    def _lost(self, done_at: Singles) -> Singles:
         """Return the time that each site has lost by then."""
         until = done_at[self.plan]
         losses = (self.ends < until).sum(axis=0, dtype=np.int64)
         lost = np.take_along_axis(self.through, losses[None], axis=0)[0]
         return np.asarray(lost + self.later * np.maximum(until - self.ends[-1] - self.down[-1], 0))
 
-    def _spared(self, done_at: Floats) -> Floats:
-        """Return how much of the last loss by then is still to come."""
-        passed = done_at[self.plan] - self.ends
-        return np.asarray(np.where(passed > 0, np.maximum(self.down - passed, 0), 0).sum(axis=0))
+    def _spared(self, done_at: Singles) -> Singles:
+        """Return how much of the first boot or of the last loss by then is still to come."""
+        until = done_at[self.plan]
+        passed = until - self.ends
+        to_come = np.where(passed > 0, np.maximum(self.down - passed, 0), 0).sum(axis=0)
+        return np.asarray(to_come + np.maximum(self.head - until, 0))
 
-    def of_plans(self, values: Floats) -> Floats:
+    def of_plans(self, values: Singles) -> Singles:
         """Add up the sites of each plan."""
         return np.asarray(np.add.reduceat(values, self.starts, axis=0))
 
-    def held_h(self, done_at: Floats) -> tuple[Floats, Floats, Floats]:
+    def held_h(self, done_at: Singles) -> tuple[Singles, Singles, Singles]:
         """Return of each site the hours paid for, the same weighed with their prices, and its losses until then."""
         until = done_at[self.plan]
         begins = self.ends + self.waits
@@ -204,11 +221,11 @@ class _Sites:
         held[1:] -= begins[:-1]
         np.maximum(held, 0, out=held)
         last = np.maximum(until - begins[-1], 0)
-        losses = (self.ends < until).sum(axis=0, dtype=np.float64)
+        losses = (self.ends < until).sum(axis=0, dtype=np.float32)
         return held.sum(axis=0) + last, (held * self.prices[:-1]).sum(axis=0) + last * self.prices[-1], losses
 
 
-def _lives_h(losses_per_hour: Floats, hazards: Floats) -> Floats:
+def _lives_h(losses_per_hour: Floats, hazards: Singles) -> Singles:
     """Return how long each life lasts, where its cumulated hazard reaches what was drawn: [lives, sites, futures]."""
     knots_h = np.append(AGES_S / 3600, FAR_H)
     through = np.cumsum(np.diff(knots_h) * losses_per_hour, axis=1)
@@ -219,22 +236,25 @@ def _lives_h(losses_per_hour: Floats, hazards: Floats) -> Floats:
     return lives
 
 
-def _later(paces: Paces, fill: Ints) -> Floats:
+def _later(paces: Paces, fill: Ints) -> Singles:
     """Return the share of time that is lost after the last life that was drawn."""
     each_h = paces.losses_per_h[fill] * (paces.head_h[fill] + (facts.ROUND_S / 2 + facts.WAIT_S) / 3600)
-    return np.asarray(each_h / (1 + each_h))
+    return np.asarray(each_h / (1 + each_h), np.float32)
 
 
 class _Bill:
     """What the futures of plans cost: [plans, futures]."""
 
-    def __init__(self, need: Need, paces: Paces, sites: _Sites, hours: Floats) -> None:
+    def __init__(self, need: Need, paces: Paces, sites: _Sites, hours: Singles) -> None:
         """hours: when each is done."""
         held, weighed, losses = sites.held_h(hours)
         fills, fill = paces.fills, sites.fill
         data, state = need.data_gib or 0.0, need.checkpoint_gib or 0.0
-        price = (fills.micro_usd / MICRO)[fill, None]
-        handed_in = fills.egress_usd_per_gib[fill, None] * state * (1 + held * 3600 / facts.ROUND_S)
+
+        def of_site(values: Floats) -> Singles:
+            return values[fill, None].astype(np.float32)
+
+        handed_in = of_site(fills.egress_usd_per_gib * state) * (1 + held * (3600 / facts.ROUND_S))
         read = data * facts.STORE_EGRESS_USD_PER_GIB * (1 + losses)
         stored_per_h = (data + state) * facts.STORAGE_USD_PER_GIB_MONTH / facts.HOURS_PER_MONTH
         on = sites.of_plans
@@ -242,12 +262,11 @@ class _Bill:
         self.losses = on(losses)
         self.egress = on(handed_in + read)
         self.storage = stored_per_h * hours * on(np.ones_like(held))
-        self.usd = on(price * weighed) + self.egress + self.storage
+        self.usd = on(of_site(fills.micro_usd / MICRO) * weighed) + self.egress + self.storage
         self.hours_quantiles = np.quantile(hours, (*QUANTILES, need.wanted_chance), axis=1)
         self.usd_quantiles = np.quantile(self.usd, QUANTILES, axis=1)
-        kwh_per_paid_h = (paces.kwh_per_h / paces.paid_share)[fill, None]
-        kg_per_paid_h = (paces.kg_per_h / paces.paid_share)[fill, None]
-        self.kwh, self.kg = on(kwh_per_paid_h * held), on(kg_per_paid_h * held)
+        self.kwh = on(of_site(paces.kwh_per_h / paces.paid_share) * held)
+        self.kg = on(of_site(paces.kg_per_h / paces.paid_share) * held)
         unknown = np.isnan(fills.book.gco2_per_kwh[fills.first[fill]])
         self.knows_grid = np.add.reduceat(unknown.astype(int), sites.starts) == 0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from offers import accounts, boot, marketplace, refusals, sightings
+from offers import accounts, boot, lessons, marketplace, refusals, sightings
 from offers.models import Host
 from offers.queries import provider, rental_of
 from providers.base import LaunchOrder, MachineState, Market, NoCapacity, Provider, ProviderError, Rejected, Unreachable
@@ -164,7 +164,8 @@ def held(lease: Lease, now: datetime) -> Move:
         return _lost(lease, now, f"its agent was not heard for {settings.CLOUD_SILENCE_S:g} s")
     leaving_at = _leaving_at(lease, machine, now)
     seconds = min(_provider(lease).look_every_s, LISTEN_EVERY_S)
-    return Nap(seconds=seconds, then=lambda: _pass_notice_on(lease, leaving_at, now))
+    told = {"taken_at": leaving_at} if leaving_at is not None and lease.taken_at is None else {}
+    return Nap(seconds=seconds, set=told, then=lambda: _pass_notice_on(lease, leaving_at, now))
 
 
 def _leaving_at(lease: Lease, machine: RentedMachine, now: datetime) -> datetime | None:
@@ -240,6 +241,9 @@ def _end(
 
     def then() -> None:
         boot.end_machine(key=lease.key, now=now)
+        if lease.opened_at is not None:
+            lost = to == State.LOST or lease.taken_at is not None
+            lessons.note_lease(offer=lease.offer, opened_at=lease.opened_at, closed_at=now, lost=lost)
         if failed is not None:
             _remember(lease, *failed, now)
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from offers.models import Offer
-from workloads import operations, queries
+from workloads import operations, policing, queries
 from workloads.machine import Hop, Machine, Move, Nap
 from workloads.models import Artifact, Contribution, Placement, Workload
 
@@ -47,7 +47,7 @@ def starting(workload: Workload, now: datetime) -> Move:
     if not alive:
         return Hop(to=State.RECOVERING, why=_last_words(workload))
     if workload.assigned is not None:
-        return Hop(to=State.PLACING, why=_last_words(workload))
+        return Hop(to=State.PLACING, why=_reason(workload))
     if all(placement.state == Placement.State.TRAINING for placement in alive):
         return Hop(to=State.RUNNING, set={"started_at": workload.started_at or now})
     return Nap(seconds=2)
@@ -68,8 +68,11 @@ def running(workload: Workload, now: datetime) -> Move:
         lost = _last_words(workload) if not queries.all_merged(workload.pk) else UNSAVED
         return Hop(to=State.RECOVERING, why=lost)
     if workload.assigned is not None:
-        return Hop(to=State.PLACING, why=_last_words(workload))
-    return Nap(seconds=2)
+        return Hop(to=State.PLACING, why=_reason(workload))
+    replaced = _replaced(alive)
+    if replaced:
+        return Nap(seconds=2, then=lambda: _drain(replaced, "another site has taken its place", now))
+    return policing.judge(workload, now) if policing.is_due(workload, now) else Nap(seconds=2)
 
 
 @workload_machine.step(
@@ -184,6 +187,18 @@ def _given_up(workload: Workload, now: datetime) -> Hop | None:
 def _alive(workload: Workload) -> list[Placement]:
     leaving = (Placement.State.DRAINING, Placement.State.CLOSED)
     return list(workload.placements.exclude(state__in=leaving).order_by("id"))
+
+
+def _reason(workload: Workload) -> str:
+    """Why it gets another site: in place of one that is too dear now, or of one that was lost."""
+    moves = any(site.get("replaces") for site in workload.assigned["sites"])
+    return "a better place was found for one of its sites" if moves else _last_words(workload)
+
+
+def _replaced(alive: list[Placement]) -> list[Placement]:
+    """Sites whose place another has taken, which trains now."""
+    heirs = {one.replaces_id for one in alive if one.replaces_id and one.state == Placement.State.TRAINING}
+    return [one for one in alive if one.pk in heirs]
 
 
 def _before(workload: Workload) -> str:

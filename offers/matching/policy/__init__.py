@@ -1,0 +1,1 @@
+"""Policies of a running workload: what to hold now."""
