@@ -11,8 +11,9 @@ EVERYTHING = {
     "accelerator": ["H100", "A100-80GB"], "accelerators": 16, "min_accelerators_per_site": 4, "sites": 2,
     "max_sites": 3, "spread": "region", "min_memory_gib": 40, "interconnect": "infiniband", "providers": ["aws", "gcp"],
     "not_providers": ["azure"], "regions": ["a"], "not_regions": ["b"], "countries": ["DE"], "not_countries": ["US"],
-    "residency": "EU", "markets": ["spot"], "tiers": ["own", "secure"], "prefer_own": True, "queue": True, "max_spot_share": 0.5,
-    "samples": 10, "samples_per_s": 2.5, "program": "ab", "data_gib": 100, "checkpoint_gib": 0.5, "deadline_hours": 5,
+    "residency": "EU", "markets": ["spot"], "tiers": ["own", "secure"], "prefer_own": True, "queue": True,
+    "max_spot_share": 0.5, "samples": 10, "samples_per_s": 2.5, "program": "ab", "data_gib": 100,
+    "checkpoint_gib": 0.5, "deadline_hours": 5,
     "chance": 0.95, "budget_usd": "5.10", "max_usd_per_hour": "20", "max_egress_usd": 1,
 }  # fmt: skip
 
