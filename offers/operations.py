@@ -12,7 +12,6 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
-import numpy as np
 from django.db import IntegrityError, transaction
 
 from offers import marketplace, poll, queries
@@ -165,31 +164,6 @@ def _why(plan: solve.Plan, speed: estimate.Speed) -> str:
         f"{words}{sites}, {plan.usd_per_hour:f} USD an hour for about {plan.finish_s:.0f} s at {told}:"
         f" {cost.p10:.2f} to {cost.p90:.2f} USD"
     )
-
-
-def replacement(
-    *, owner_id: int, need: Need, busy_sites: set[tuple[str, str]], avoid: set[int], now: datetime
-) -> solve.SitePlan | None:
-    """
-    Return machines for one site in place of one that was lost, or None when nothing suitable is open.
-
-    A site that does not train this workload yet is preferred; avoid: offers that failed it a moment ago.
-    """
-    size = need.site_size
-    if need.accelerators is not None:
-        size = max(size, -(-need.accelerators // max(need.sites or 1, 1)))
-    one = replace(
-        need, accelerators=None, accelerators_per_site=size, sites=1, max_sites=None, spread=None, samples=None,
-        deadline_hours=None, chance=None, budget_usd=None, max_spot_share=None,
-    )  # fmt: skip
-    book, where = queries.open_book(now=now), queries.scope(owner_id=owner_id, now=now)
-    rows = ~np.isin(book.id, np.fromiter(avoid, np.int64))
-    busy = [book.words["site"].of.get(f"{provider}\n{region}", -1) for provider, region in busy_sites]
-    for allowed in (rows & ~np.isin(book.site, busy), rows):
-        plans = solve.solve(one, book.take(np.flatnonzero(allowed)), speed=estimate.UNKNOWN, scope=where).plans
-        if plans:
-            return plans[0].sites[0]
-    return None
 
 
 def add_host(

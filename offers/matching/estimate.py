@@ -1,5 +1,5 @@
 """
-From what is known of a workload to its speed on a chip, with how sure that is, and to time and money to finish.
+From what is known of a workload to its speed on a chip, with how sure that is.
 
 Best known first: what its own runs measured on that chip; what a probe measured there; a measurement on another chip,
 scaled by the roofline of the workload's profile; the roofline alone. The truth is taken to be lognormal around each.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from math import exp, log, sqrt
 from typing import TYPE_CHECKING
 
@@ -23,9 +22,6 @@ from .roofline import Machine
 if TYPE_CHECKING:
     from .need import Need
 
-CENT_OF_A_CENT = Decimal("0.000001")
-# From the order to the first training step on registered hosts, at most; 10 to 12 s were measured on 2 cores.
-START_S = 30.0
 # Several sites against one of the same total: the share of time that rounds leave for training, where link and size of
 # a round are not known; `scaling.round_efficiency` where they are.
 MULTI_SITE_EFFICIENCY = 0.95
@@ -164,24 +160,6 @@ def speed_for(
         profile=profile,
         machines=machines or {},
     )
-
-
-def finish_s(need: Need, *, rates: list[float | None], sites: int, efficiency: float | None = None) -> float | None:
-    """
-    Return seconds from order to finish, or None when the work or a speed is unknown.
-
-    rates: samples/s of each site. efficiency: share of the time that rounds leave (`scaling`); None: the usual.
-    """
-    if need.samples is None or any(rate is None for rate in rates):
-        return None
-    if efficiency is None:
-        efficiency = MULTI_SITE_EFFICIENCY if sites > 1 else 1.0
-    return START_S + need.samples / (sum(rate for rate in rates if rate) * efficiency)
-
-
-def cost_usd(*, usd_per_hour: Decimal, seconds: float) -> Decimal:
-    """Return the price of holding machines so long, to six places."""
-    return (usd_per_hour * Decimal(str(round(seconds, 3))) / 3600).quantize(CENT_OF_A_CENT)
 
 
 def _by_peak(wanted: gpus.Accelerator | None, known: gpus.Accelerator | None) -> tuple[float, float] | None:

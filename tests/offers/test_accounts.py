@@ -205,12 +205,9 @@ class TestWhose:
 
         assert quote.owner_id == ada.user.pk
         assert Offer.objects.get().leasable
-        replaces = {"need": need, "busy_sites": set(), "avoid": set(), "now": NOON}
-        assert operations.replacement(owner_id=ada.user.pk, **replaces)
-        assert operations.replacement(owner_id=bob.user.pk, **replaces) is None
         assert queries.open_offers(now=NOON, owner_id=bob.user.pk, leasable_only=True) == []
         add("broker")
-        assert operations.replacement(owner_id=bob.user.pk, **replaces)
+        assert operations.quote(owner_id=bob.user.pk, need=need, measured={}, now=NOON)
 
     def test_suppliers_hosts_are_leasable_for_all(self, ada, make_host):
         make_host("one", "home/berlin")

@@ -1,7 +1,6 @@
 """Speed and finish: the best that is known of a chip counts, and what is guessed says so."""
 
 from dataclasses import replace
-from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -147,22 +146,3 @@ class TestSpeedFor:
 
         assert speed is UNKNOWN
         assert (speed.of("H100-SXM"), speed.rate("H100-SXM"), speed.sigma("H100-SXM")) == (None, None, None)
-
-
-class TestFinish:
-    def test_takes_the_start_and_the_work(self):
-        assert estimate.finish_s(Need(samples=1000), rates=[10.0], sites=1) == 130
-
-    def test_several_sites_lose_what_rounds_take(self):
-        usual = estimate.finish_s(Need(samples=1000), rates=[5.0, 5.0], sites=2)
-        known = estimate.finish_s(Need(samples=1000), rates=[5.0, 5.0], sites=2, efficiency=0.5)
-
-        assert usual == pytest.approx(30 + 100 / 0.95)
-        assert known == 230
-
-    def test_is_unknown_without_work_or_speed(self):
-        assert estimate.finish_s(Need(), rates=[5.0], sites=1) is None
-        assert estimate.finish_s(Need(samples=5), rates=[5.0, None], sites=2) is None
-
-    def test_costs_what_machines_cost_so_long(self):
-        assert estimate.cost_usd(usd_per_hour=Decimal(3), seconds=1200.0004) == Decimal("1.000000")

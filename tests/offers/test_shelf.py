@@ -214,17 +214,3 @@ class TestQuotes:
 
         assert queries.scope(owner_id=supplier, now=NOON).own == {host.pk}
         assert queries.scope(owner_id=ada.user.pk, now=NOON).own == frozenset()
-
-    def test_a_lost_site_is_replaced_elsewhere_where_that_is_possible(self, ada):
-        page(listing("a", "2"), listing("b", "3", region="us"), listing("c", "1", region="us"))
-        first, _, third = Offer.objects.order_by("machine_type").values_list("pk", flat=True)
-        asked = {"owner_id": ada.user.pk, "need": Need(sites=2, accelerators=16), "now": NOON}
-
-        elsewhere = operations.replacement(busy_sites={("acme", "eu")}, avoid={third}, **asked)
-        nowhere_else = operations.replacement(busy_sites={("acme", "eu"), ("acme", "us")}, avoid=set(), **asked)
-
-        assert elsewhere.region == "us"
-        assert elsewhere.lines[0][0].machine_type == "b"
-        assert elsewhere.accelerators == 8
-        assert nowhere_else.lines[0][0].machine_type == "c"
-        assert first != third

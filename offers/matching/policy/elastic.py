@@ -28,6 +28,7 @@ RESERVE_SHARE_MAX = 0.1
 BUY_CHANCE, KEEP_CHANCE = 0.9, 0.6
 # and left for a new spot node only if what this saves over its life is so many changeovers at the price of on-demand.
 LEAVE_CHANGEOVERS = 4.0
+TOL, KEEP = 0.0, 0.0
 USED_SHARE = 0.7  # Of nodes_max, held on average: a node's life is cut where the work would be done.
 
 
@@ -91,7 +92,9 @@ class ElasticPolicy:
         """Price an hour of work, and say how much of the idle places on-demand has to fill."""
         terms = self.terms
         left_s = ticks_left * terms.tick_s
-        life_h = np.minimum(self._lives.life_h(), left_s / 3600)
+        work_s = terms.work_node_s - seen.progress_node_s
+        finish_s = min(max(work_s / (USED_SHARE * terms.nodes_max), terms.tick_s), left_s)
+        life_h = np.minimum(self._lives.life_h(), finish_s / 3600)
         useful = _useful_share(life_h, self._past[-1], terms.changeover_s / 3600)
         zone_usd = np.asarray(seen.spot_usd) / useful
         dearest = min(terms.on_demand_usd) / (1 - min(terms.changeover_s / left_s, 0.9))
@@ -104,7 +107,7 @@ class ElasticPolicy:
         supply_s = np.pad(np.cumsum(gained, axis=1), ((0, 0), (1, 0))) * left_s  # [futures, 1 + zones], from none.
 
         reserve_s = min(RESERVE_CHANGEOVERS * terms.changeover_s, RESERVE_SHARE_MAX * left_s) * terms.nodes_max
-        wanted_s = terms.work_node_s - seen.progress_node_s + reserve_s
+        wanted_s = work_s + reserve_s
         prices = np.append(zone_usd[order], dearest)
         last_usd = prices[(supply_s[:, 1:] < wanted_s).sum(axis=1)]
         idle_s = np.maximum(terms.nodes_max * left_s - supply_s[:, -1], 1e-9)
@@ -125,8 +128,7 @@ class ElasticPolicy:
         terms = self.terms
         zones = len(terms.zones)
         work_s = terms.work_node_s - seen.progress_node_s
-        finish_h = max(work_s / (USED_SHARE * terms.nodes_max), terms.tick_s) / 3600
-        life_h = np.minimum(outlook.life_h, finish_h)
+        life_h = outlook.life_h
         left_s = np.full(life_h.shape, terms.changeover_s)
         held = np.zeros(life_h.shape, bool)
         for zone, lefts in enumerate(seen.spot_left_s):
@@ -134,6 +136,7 @@ class ElasticPolicy:
             held[zone, : len(lefts)] = True
         usd = np.asarray(seen.spot_usd)[:, None]
         earns = outlook.shadow_usd * (1 - np.minimum(left_s / 3600 / life_h, 1)) - usd
+        earns += TOL * outlook.shadow_usd + KEEP * held * outlook.shadow_usd
         earns[np.arange(terms.nodes_max) >= count[:, None]] = -np.inf
         earns[np.asarray(seen.spot_usd) >= min(terms.on_demand_usd)] = -np.inf
         leaving_usd = LEAVE_CHANGEOVERS * outlook.on_demand_usd * terms.changeover_s / 3600

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from offers.matching.policy.elastic_terms import Floats, Ints
+from offers.matching.policy.elastic_terms import Bools, Floats, Ints
 
 # Losses per hour of a level up for less than 1 hour, less than 6, and longer, before anything was seen, and the hours
 # of zone such a belief is worth. Of the order of the published spot lives (SkyNomad, arXiv 2601.06520: hours).
@@ -72,9 +72,9 @@ class NodeLives:
             rest_h = np.clip(end_h - np.maximum(self._age_h, begin_h), 0.0, None)
             through = np.exp(-rates[:, band] * rest_h)
             life = (1 - through) / rates[:, band] + through * life
-        return np.asarray(life)
+        return np.minimum.accumulate(life, axis=1)  # The level above is always lost first.
 
-    def _bands(self) -> list[np.typing.NDArray[np.bool_]]:
+    def _bands(self) -> list[Bools]:
         young, grown = self._age_h < AGE_EDGES_H[0], self._age_h < AGE_EDGES_H[1]
         return [self._up & young, self._up & grown & ~young, self._up & ~grown]
 
@@ -100,7 +100,8 @@ class Futures:
         self._nodes_max = nodes_max
         self._tick_h = tick_s / 3600
         shape = (FUTURES, STEPS, zones)
-        self._spell_h = np.exp(random.uniform(*np.log(SPELL_H), (FUTURES, 1, 1)))
+        shortest, longest = np.log(SPELL_H)
+        self._spell_h = np.exp(random.uniform(float(shortest), float(longest), (FUTURES, 1, 1)))
         self._change = random.random(shape)
         self._when = random.random((FUTURES, STEPS))
         self._strange, self._uniform = random.random(shape), random.random(shape) < STRANGE_UNIFORM
