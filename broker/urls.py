@@ -4,7 +4,21 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularJSONAPIView
 
 from broker import pages
-from broker.api import account, agent, downloads, errors, hosts, market, offers, programs, providers, runs, site, stream
+from broker.api import (
+    account,
+    agent,
+    downloads,
+    errors,
+    hosts,
+    market,
+    offers,
+    programs,
+    providers,
+    reservations,
+    runs,
+    site,
+    stream,
+)
 
 handler404 = errors.page_missing
 handler500 = errors.broken
@@ -44,6 +58,8 @@ urlpatterns = [
     path("v1/providers", providers.Providers.as_view()),
     path("v1/providers/<slug:provider>", providers.OneProvider.as_view()),
     path("v1/providers/<slug:provider>/check", providers.Check.as_view()),
+    path("v1/reservations", reservations.Reservations.as_view()),
+    path("v1/reservations/<int:pk>", reservations.OneReservation.as_view()),
     path("v1/suppliers/me", hosts.Supplier.as_view()),
     path("v1/hosts", hosts.Hosts.as_view()),
     path("v1/hosts/<int:pk>/reclaim", hosts.Reclaim.as_view()),

@@ -21,7 +21,7 @@ from offers.models import STOCK, Offer
 COLUMNS = (
     "id", "version", "gone_at", "provider", "region", "country", "market", "accelerator", "accelerators", "memory_gib",
     "usd_per_hour", "leasable", "available", "stock", "zone", "machine_type", "interconnect", "interruptions_per_hour",
-    "boot_s", "egress_usd_per_gib", "gco2_per_kwh", "placement_score", "reliability",
+    "boot_s", "egress_usd_per_gib", "gco2_per_kwh", "placement_score", "reliability", "internet_mbit_per_s",
 )  # fmt: skip
 GONE_AT = COLUMNS.index("gone_at")
 CHUNK = 5000

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -53,7 +55,8 @@ class Stalls:
 
     def __init__(self, gaps: Sequence[Gap], now: datetime) -> None:
         self.gaps, self.now = gaps, now
-        self.book: Book = market.open_book(now=now)
+        self.book, self.team = self._beside_reserved(market.open_book(now=now))
+        self.row_of = dict(zip(zip(self.team.tolist(), self.book.id.tolist(), strict=True), itertools.count()))
         self.free = self._free()
         self.masks = [self._mask(gap) for gap in gaps]
         wanted = np.logical_or.reduce(self.masks) if self.masks else np.zeros(len(self.book), bool)
@@ -115,7 +118,9 @@ class Stalls:
 
     def sites(self, index: int, machines: tick.Machines) -> list[dict[str, Any]]:
         """Return what was found for a gap, site by site, as `Workload.assigned` keeps it."""
-        promised = {line.offer_id: line for line in self.gaps[index].quoted}
+        # Of an offer that is reserved in part, the price of the rest.
+        quoted = sorted(self.gaps[index].quoted, key=lambda line: line.sell_usd_per_hour)
+        promised = {line.offer_id: line for line in quoted}
         ids = [int(self.book.id[self.rows[place]]) for place, _ in machines]
         costs = dict(Offer.objects.filter(pk__in=ids).values_list("pk", "usd_per_hour"))
         by_site: dict[int, list[list[Any]]] = defaultdict(list)
@@ -123,27 +128,46 @@ class Stalls:
             row = int(self.rows[place])
             offer = self.book.offer(row)
             cost, sell = costs[offer.id], offer.usd_per_hour
-            if line := promised.get(offer.id):
+            if offer.reserved:
+                cost = sell
+            elif line := promised.get(offer.id):
                 cost, sell = line.cost_usd_per_hour, line.sell_usd_per_hour
             by_site[int(self.book.site[row])].append([offer.id, count, str(cost), str(sell)])
         return [{"lines": lines} for lines in by_site.values()]
 
+    def _beside_reserved(self, book: Book) -> tuple[Book, Ints]:
+        """The book beside the teams' reserved machines that are not in use, and each row's team; 0: it is for all."""
+        books, teams = [], [np.zeros(len(book), np.int64)]
+        for owner_id in sorted({gap.workload.owner_id for gap in self.gaps}):
+            held = queries.reserved_in_use(owner_id)
+            if own := market.reserved(owner_id=owner_id, now=self.now, held=held):
+                books.append(book.with_same_words(own))
+                teams.append(np.full(len(own), owner_id, np.int64))
+        return (book.beside(books) if books else book), np.concatenate(teams)
+
+    def _row_of(self, offer_id: int, owner_id: int, usd_per_hour: Decimal) -> int | None:
+        """The row that a team's machine was taken from; None when it is not in the book any more."""
+        return self.row_of.get((0 if usd_per_hour else owner_id, offer_id))
+
     def _free(self) -> Ints:
         """Machines free by row: what the book says less what was asked for since its page was read."""
         free = self.book.available.copy()
-        row_of = {int(pk): row for row, pk in enumerate(self.book.id)}
         read_at = dict(Source.objects.values_list("provider", "seen_at"))
         late = Q(opened_at=None) | Q(opened_at__gt=self.now - UNSEEN)
         pending = Lease.objects.exclude(state__in=Lease.DEAD).filter(late)
+        pending = pending.exclude(sell_usd_per_hour=0)  # What is reserved was counted with what is in use of it.
         for pk, provider, opened_at in pending.values_list("offer_id", "offer__provider", "opened_at"):
             seen_at = read_at.get(provider)
             unseen = opened_at is None or seen_at is None or opened_at > seen_at
-            if unseen and pk in row_of and free[row_of[pk]] != NO_LIMIT:
-                free[row_of[pk]] -= 1
-        for assigned in Workload.objects.filter(assigned__isnull=False).values_list("assigned", flat=True):
-            for pk, count, *_ in (line for site in assigned["sites"] for line in site["lines"]):
-                if pk in row_of and free[row_of[pk]] != NO_LIMIT:
-                    free[row_of[pk]] -= count
+            row = self.row_of.get((0, pk))
+            if unseen and row is not None and free[row] != NO_LIMIT:
+                free[row] -= 1
+        waiting = Workload.objects.filter(assigned__isnull=False)
+        for owner_id, assigned in waiting.values_list("owner_id", "assigned"):
+            for pk, count, _, sell in (line for site in assigned["sites"] for line in site["lines"]):
+                row = self._row_of(pk, owner_id, Decimal(sell))
+                if row is not None and free[row] != NO_LIMIT:
+                    free[row] -= count
         return np.maximum(free, 0)
 
     def _mask(self, gap: Gap) -> Flags:
@@ -155,10 +179,12 @@ class Stalls:
                 return whole & named
         elsewhere = ~np.isin(self.book.site, self._busy(gap))
         careful = self._fitting(gap, cautious=True)
+        paid = careful & (self.team == gap.workload.owner_id)
         choices = [careful & elsewhere, careful, whole & elsewhere]
         if gap.need.prefer_own:
             own = constraints.tiers(self.book, self._scope(gap, cautious=True)) == constraints.OWN
             choices = [choice & own for choice in choices[:2]] + choices
+        choices = [paid & elsewhere, paid, *choices]
         if gap.need.spread is not None:
             apart = self._apart(gap)
             whole, choices = whole & apart, [choice & apart for choice in choices]
@@ -166,7 +192,7 @@ class Stalls:
 
     def _fitting(self, gap: Gap, *, cautious: bool) -> Flags:
         """What fits the need, free or not: what runs there may be drained."""
-        need, alive = gap.need, np.ones(len(self.book), np.bool_)
+        need, alive = gap.need, np.isin(self.team, (0, gap.workload.owner_id))
         # Whatever the speed, it may be taken.
         found = constraints.sieve(need, self.book, speed=estimate.UNKNOWN, scope=self._scope(gap, cautious=cautious))
         for test in found.tests:
@@ -253,10 +279,11 @@ class Stalls:
 
     def _holders(self) -> dict[int, dict[int, int]]:
         """Return {workload: {row: machines}} of what runs on rows of the book."""
-        row_of = {int(pk): row for row, pk in enumerate(self.book.id)}
         held: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
         live = Lease.objects.exclude(state__in=Lease.DEAD).exclude(placement__state__in=LEAVING)
-        for pk, offer_id in live.values_list("placement__workload_id", "offer_id"):
-            if offer_id in row_of:
-                held[pk][row_of[offer_id]] += 1
+        named = ("placement__workload_id", "placement__workload__owner_id", "offer_id", "sell_usd_per_hour")
+        for pk, owner_id, offer_id, sell in live.values_list(*named):
+            row = self._row_of(offer_id, owner_id, sell)
+            if row is not None:
+                held[pk][row] += 1
         return {pk: dict(rows) for pk, rows in held.items()}

@@ -31,6 +31,7 @@ MICRO = 1_000_000
 HOST_BOOT_S, CLOUD_BOOT_S = 30.0, 240.0  # Until the first step, where nobody says: hosts run our agent already.
 # Losses are told apart in steps of a tenth, boots in steps of 15 s: so that there are fewer kinds of offers to compare.
 LOSSES_STEP, BOOT_STEP_S = math.log(1.1), 15.0
+LINK_STEP = math.log(1.25)  # And the internet's links in steps of a quarter.
 DAY_S = 86_400.0
 RATE_MIN = 1e-9  # Losses an hour, so that there is a logarithm.
 Rates = Callable[[Sequence[hazard_prior.Line]], Floats]  # Losses per hour by age: [lines, ages].
@@ -65,6 +66,7 @@ class OpenOffer:
     gco2_per_kwh: float | None = None
     placement_score: float | None = None
     reliability: float | None = None
+    internet_mbit_per_s: float | None = None  # Upwards.
     stock: str | None = None  # In the words of models.STOCK.
     reserved: bool = False
 
@@ -126,6 +128,7 @@ class Book:
     boot_s: Floats
     egress_usd_per_gib: Floats
     gco2_per_kwh: Floats
+    internet_mbit_per_s: Floats  # Upwards.
     group: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
@@ -147,6 +150,7 @@ class Book:
             boot_s=float(self.boot_s[row]),
             egress_usd_per_gib=_known(self.egress_usd_per_gib[row]),
             gco2_per_kwh=_known(self.gco2_per_kwh[row]),
+            internet_mbit_per_s=_known(self.internet_mbit_per_s[row]),
             **{name: self.text(name, row) for name in WORDS if name != "site"},  # type: ignore[arg-type]
         )
 
@@ -243,6 +247,7 @@ def _columns(
 
     kept = ("provider", "region", "zone", "country", "machine_type", "accelerator", "interconnect")
     boots = (_boot_s(one) for one in offers)
+    links = numbers(one.internet_mbit_per_s for one in offers)
     return {
         **{name: texts(name, (getattr(one, name) for one in offers)) for name in kept},
         "site": texts("site", (f"{one.provider}\n{one.region}" for one in offers)),
@@ -259,6 +264,7 @@ def _columns(
         "boot_s": np.round(numbers(boots) / BOOT_STEP_S) * BOOT_STEP_S,
         "egress_usd_per_gib": numbers(one.egress_usd_per_gib for one in offers),
         "gco2_per_kwh": numbers(one.gco2_per_kwh for one in offers),
+        "internet_mbit_per_s": np.exp(np.round(np.log(np.maximum(links, 1.0)) / LINK_STEP) * LINK_STEP),
     }
 
 
@@ -295,7 +301,7 @@ def _sorted(words: Mapping[str, Codes[str]], curves: Codes[tuple[int, ...]], col
     """Number the groups and bring the rows into their order."""
     group = columns["site"]
     for name in ("accelerator", "accelerators", "market", "tier", "reserved", "interconnect", "memory_gib",
-                 "curve", "boot_s", "egress_usd_per_gib", "gco2_per_kwh"):  # fmt: skip
+                 "curve", "boot_s", "egress_usd_per_gib", "gco2_per_kwh", "internet_mbit_per_s"):  # fmt: skip
         group = _paired(group, columns[name])
     order = np.lexsort((columns["id"], columns["micro_usd"], group))
     return Book(

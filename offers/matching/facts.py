@@ -21,6 +21,9 @@ WORLD_GCO2 = 480.0
 ROUND_S = 900.0
 REDONE_S = ROUND_S / 2
 WAIT_S = 600.0
+# A site's way to the internet, up and down: of a cloud's machine, and of a stranger's or an own one. There and back.
+CLOUD_MBIT_PER_S, HOST_MBIT_PER_S = 1000.0, 100.0
+ROUND_TRIP_S = 0.05
 # Spreads (of logarithms) of what is drawn: the time of a boot about what is told, the hazard about what was learnt,
 # and the price of a machine that is bought in place of a lost one about that of the first.
 BOOT_SIGMA, HAZARD_SIGMA, REPLACEMENT_SIGMA = 0.3, 0.4, 0.15

@@ -34,6 +34,7 @@ class Place:
 
     provider: str
     region: str
+    country: str
     accelerator: str
     pace: float
     spot: Way | None = None
@@ -78,7 +79,10 @@ def places(
         provider, region = book.words["site"].things[key[0]].split("\n")
         accelerator = book.words["accelerator"].things[key[1]]
         pace = (speed.of(accelerator) or 1 / size) * size
-        made.append(Place(provider=provider, region=region, accelerator=accelerator, pace=pace, **ways))
+        country = book.text("country", int(np.flatnonzero(book.site == key[0])[0]))
+        made.append(
+            Place(provider=provider, region=region, country=country, accelerator=accelerator, pace=pace, **ways)
+        )
     made.sort(key=lambda place: (place.usd_per_pace, place.provider, place.region, place.accelerator))
     kept = set(here)
     return [

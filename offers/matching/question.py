@@ -60,7 +60,13 @@ class Question:
         if not len(fills):
             return None
         rates = plans.paces(
-            need, fills, samples_per_s=self.samples_per_s, sigma=self.sigma, watts=self.watts, pue=self.pue
+            need,
+            fills,
+            samples_per_s=self.samples_per_s,
+            sigma=self.sigma,
+            watts=self.watts,
+            pue=self.pue,
+            profile=self.speed.profile,
         )
         return plans.candidates(need, rates)
 

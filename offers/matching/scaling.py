@@ -10,9 +10,18 @@ nodes with what each accelerator then holds. FSDP moves the parameters twice and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from functools import cache
+
+import numpy as np
+
+from offers.matching import chips, facts
+from offers.matching.book import COMMUNITY, Floats, Ints
+from offers.matching.need import Need
+from offers.matching.profile import Profile
+from offers.matching.sites import Fills
+
+Amount = float | Floats  # One, or an array of them.
 
 # Shares of a link's rate that collectives reach: NCCL about 80 % of NVLink's and of InfiniBand's
 # (github.com/NVIDIA/nccl-tests, doc/PERFORMANCE.md explains the bus bandwidth that is compared).
@@ -20,6 +29,8 @@ LINK_SHARE = 0.8
 FSDP_FACTOR = 1.5
 # Bytes of a parameter in a contribution and in an update: float32, as workloads/node/training/codec.py writes them.
 ROUND_BYTES = 4.0
+# Steps between rounds: the fewest that keep the exchange under a share of the time, within bounds.
+STEPS_MIN, STEPS_MAX, EXCHANGE_SHARE = 20, 500, 0.05
 # Asking for samples, offering, waiting for the commit, fetching it: each takes there and back.
 EXCHANGES = 4
 
@@ -28,8 +39,8 @@ EXCHANGES = 4
 class Link:
     """What joins accelerators: GB/s of each in one direction, and the seconds until the first byte is there."""
 
-    gb_per_s: float
-    latency_s: float
+    gb_per_s: Amount
+    latency_s: Amount
 
 
 # Between nodes, for each accelerator: InfiniBand with a port of 400 Gbit/s (NDR, as in a DGX H100:
@@ -38,38 +49,90 @@ INFINIBAND_NDR = Link(50.0, 5e-6)
 INFINIBAND_HDR = Link(25.0, 5e-6)
 ETHERNET_100_GBIT = Link(12.5 / 8, 3e-5)
 ETHERNET_10_GBIT = Link(1.25 / 8, 5e-5)
+# AWS' p4d has 400 Gbit/s for 8, the oldest that trains over EFA: aws.amazon.com/ec2/instance-types/p4.
+EFA = Link(50.0 / 8, 1.5e-5)
+# Inside a node: PCIe 4.0 with 16 lanes where no sheet says; latencies are guesses.
+PCIE = Link(32.0, 1e-5)
+NVLINK_LATENCY_S = 2e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """Equal nodes at one place, each with as many accelerators."""
 
-    nodes: int
-    accelerators_per_node: int
+    nodes: Amount
+    accelerators_per_node: Amount
     inside: Link
     between: Link
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wide:
-    """A site's way to the hub, as measured."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Rounds:
+    """How each fill of a site takes part in rounds. Arrays: [fills]."""
 
-    up_mbit_per_s: float
-    down_mbit_per_s: float
-    round_trip_s: float
+    step_s: Floats  # The exchange inside the site included.
+    away_s: Floats  # Of each round: its contribution up, the update down, and the asking.
+
+    def efficiency(self, members: Ints, *, weights: Floats) -> Floats:
+        """
+        Return the share of the speed that is left to plans, with as many steps between rounds as are best.
+
+        members: fills, [sites, plans]. weights: the speed of each fill.
+        """
+        step_s, away_s = self.step_s[members], self.away_s[members]
+        steps = np.max(steps_for(away_s, step_s=step_s), axis=0)
+        return round_efficiency(away_s, steps=steps, step_s=step_s, weights=weights[members])
 
 
-def all_reduce_s(size_bytes: float, *, accelerators: int, link: Link) -> float:
+def of_fills(fills: Fills, *, profile: Profile | None, samples_per_s: Floats) -> Floats:
+    """
+    Return the efficiency of each fill: [fills]; 1 where nobody says what a step is made of.
+
+    samples_per_s: of one accelerator alone. Of machines of several sizes the mean size counts, and the slowest link.
+    """
+    if profile is None:
+        return np.ones(len(fills))
+    inside, between = _links(fills)
+    return np.asarray(
+        site_efficiency(
+            Site(
+                nodes=fills.machines.astype(np.float64),
+                accelerators_per_node=fills.accelerators / fills.machines,
+                inside=inside,
+                between=between,
+            ),
+            step_s=profile.batch_size / samples_per_s,
+            gradient_bytes=profile.trainable * profile.parameter_bytes / profile.parameters,
+        )
+    )
+
+
+def rounds(need: Need, fills: Fills, *, profile: Profile | None, samples_per_s: Floats) -> Rounds | None:
+    """
+    Return how each fill takes part in rounds; None where nobody says how much they carry.
+
+    samples_per_s: of the whole fill. Without a profile STEPS_MAX steps are taken to last facts.ROUND_S.
+    """
+    if profile is not None:
+        size_bytes = profile.trainable * ROUND_BYTES
+        step_s = profile.batch_size * fills.accelerators / samples_per_s
+    elif need.checkpoint_gib:
+        size_bytes = need.checkpoint_gib * 2**30
+        step_s = np.full(len(fills), facts.ROUND_S / STEPS_MAX)
+    else:
+        return None
+    return Rounds(step_s=step_s, away_s=np.asarray(round_s(size_bytes, mbit_per_s=fills.internet_mbit_per_s)))
+
+
+def all_reduce_s(size_bytes: Amount, *, accelerators: Amount, link: Link) -> Amount:
     """Return the seconds of a ring all-reduce over so many accelerators; 0 for one alone."""
-    if accelerators < 2:
-        return 0.0
     turns = 2 * (accelerators - 1)
     return turns / accelerators * size_bytes / (link.gb_per_s * 1e9 * LINK_SHARE) + turns * link.latency_s
 
 
 def site_efficiency(
-    site: Site, *, step_s: float, gradient_bytes: float, hidden: float = 0.0, sharded: bool = False
-) -> float:
+    site: Site, *, step_s: Amount, gradient_bytes: float, hidden: float = 0.0, sharded: bool = False
+) -> Amount:
     """
     Return the samples/s of a site, divided by those of one accelerator times their number.
 
@@ -81,29 +144,66 @@ def site_efficiency(
     part = gradient_bytes / site.accelerators_per_node
     exchange_s += all_reduce_s(part, accelerators=site.nodes, link=site.between)
     exchange_s *= FSDP_FACTOR if sharded else 1.0
-    return step_s / (step_s + max(0.0, exchange_s - hidden * step_s))
+    return step_s / (step_s + np.maximum(0.0, exchange_s - hidden * step_s))
 
 
-def round_s(size_bytes: float, *, wide: Wide) -> float:
-    """Return the seconds that a site's round is on the way: its contribution up, the update down, and the asking."""
-    up_s, down_s = 8 * size_bytes / (wide.up_mbit_per_s * 1e6), 8 * size_bytes / (wide.down_mbit_per_s * 1e6)
-    return up_s + down_s + EXCHANGES * wide.round_trip_s
+def round_s(size_bytes: float, *, mbit_per_s: Amount) -> Amount:
+    """Return the seconds that a site's round is on the way, through a link that is as fast up as down."""
+    return 2 * 8 * size_bytes / (mbit_per_s * 1e6) + EXCHANGES * facts.ROUND_TRIP_S
 
 
-def round_efficiency(size_bytes: float, *, steps: int, steps_s: Sequence[float], wides: Sequence[Wide]) -> float:
+def round_efficiency(away_s: Floats, *, steps: Amount, step_s: Floats, weights: Floats) -> Floats:
     """
-    Return the share of the sites' time that is training, when all wait for the slowest; 1 for one site alone.
+    Return the share of the sites' speed that is left, when all wait for the slowest: [plans].
 
-    size_bytes: of a contribution, parameters x ROUND_BYTES. steps: of a round, at every site. steps_s: seconds of a
-    step at each site, the exchange inside it included.
+    away_s, step_s, weights: of each site, [sites, plans]: of a round and of a step, the exchange inside the site
+    included, and the site's speed. steps: of a round, as many at every site.
     """
-    if len(steps_s) < 2:
-        return 1.0
-    trained = [steps * seconds for seconds in steps_s]
-    whole_s = max(work_s + round_s(size_bytes, wide=wide) for work_s, wide in zip(trained, wides, strict=True))
-    return sum(trained) / (len(trained) * whole_s)
+    trained = steps * step_s
+    whole_s = (trained + away_s).max(axis=0)
+    return np.asarray((weights * trained).sum(axis=0) / (weights.sum(axis=0) * whole_s))
 
 
-def steps_for(size_bytes: float, *, share: float, step_s: float, wide: Wide) -> int:
-    """Return the fewest steps between rounds that keep the exchange under this share of the time."""
-    return max(1, ceil(round_s(size_bytes, wide=wide) * (1 - share) / (share * step_s)))
+def steps_for(away_s: Floats, *, step_s: Floats) -> Floats:
+    """Return the fewest steps between rounds that keep the exchange under EXCHANGE_SHARE, within their bounds."""
+    fewest = np.ceil(away_s * (1 - EXCHANGE_SHARE) / (EXCHANGE_SHARE * step_s))
+    return np.clip(fewest, STEPS_MIN, STEPS_MAX)
+
+
+def _links(fills: Fills) -> tuple[Link, Link]:
+    """Return the slowest links of each fill: inside its nodes and between them."""
+    book = fills.book
+    words = book.words["interconnect"].things
+    inside = [[_inside(chip, word) for word in words] for chip in book.words["accelerator"].things]
+    strangers = (book.tier == COMMUNITY).astype(np.int64)
+    between = [[_between(word, stranger=stranger) for word in words] for stranger in (False, True)]
+    return (
+        _slowest(fills, inside, book.accelerator, book.interconnect),
+        _slowest(fills, between, strangers, book.interconnect),
+    )
+
+
+def _slowest(fills: Fills, links: list[list[Link]], first: Ints, second: Ints) -> Link:
+    """Return the slowest link of each fill. links: by what first and second say of each row of the book."""
+    first, second = first[fills.row], second[fills.row]
+    gb_per_s = np.array([[one.gb_per_s for one in of] for of in links], np.float64)[first, second]
+    latency_s = np.array([[one.latency_s for one in of] for of in links], np.float64)[first, second]
+    return Link(np.minimum.reduceat(gb_per_s, fills.starts), np.maximum.reduceat(latency_s, fills.starts))
+
+
+@cache
+def _inside(accelerator: str, interconnect: str) -> Link:
+    chip = chips.find(accelerator)
+    if chip is None or (chip.link != "pcie" and "pcie" in interconnect.casefold()):
+        return PCIE
+    return Link(chip.link_gb_per_s, PCIE.latency_s if chip.link == "pcie" else NVLINK_LATENCY_S)
+
+
+def _between(interconnect: str, *, stranger: bool) -> Link:
+    """Return the link between machines; where nobody says, Ethernet as clouds have it or as people do."""
+    words = interconnect.casefold()
+    if "infiniband" in words:
+        return INFINIBAND_HDR
+    if "efa" in words:
+        return EFA
+    return ETHERNET_10_GBIT if stranger else ETHERNET_100_GBIT

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from offers.matching.book import NO_LIMIT, OWN, SPOT, Book, Flags, Floats, Ints
+from offers.matching import facts
+from offers.matching.book import COMMUNITY, NO_LIMIT, OWN, SPOT, Book, Flags, Floats, Ints
 from offers.matching.need import Need
 
 SPLITS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1.0)  # Of a total that is spread over sites, where all would be too many.
@@ -38,6 +39,7 @@ class Fills:
     others: Floats  # Accelerators that are not the team's own.
     boot_s: Floats
     egress_usd_per_gib: Floats
+    internet_mbit_per_s: Floats  # The slowest of its machines'; what is usual where nobody says.
     losses_per_hour: Floats  # Of any of its machines, by age: [fills, ages].
 
     def __len__(self) -> int:
@@ -236,6 +238,8 @@ def summed(book: Book, of: Ints, row: Ints, count: Ints, tier: Ints) -> Fills:
     def most(values: Floats) -> Floats:
         return values if len(starts) == len(of) else np.asarray(np.maximum.reduceat(values, starts))
 
+    told = book.internet_mbit_per_s[row]
+    usual = np.where(book.tier[row] == COMMUNITY, facts.HOST_MBIT_PER_S, facts.CLOUD_MBIT_PER_S)
     machines = total(count).astype(np.int64)
     return Fills(
         book=book,
@@ -251,5 +255,6 @@ def summed(book: Book, of: Ints, row: Ints, count: Ints, tier: Ints) -> Fills:
         others=total(chips * (tier[row] != OWN)),
         boot_s=most(book.boot_s[row]),
         egress_usd_per_gib=most(np.nan_to_num(book.egress_usd_per_gib[row])),
+        internet_mbit_per_s=-most(-np.where(np.isnan(told), usual, told)),
         losses_per_hour=total(book.curve_table()[book.curve[row]] * count[:, None]),
     )

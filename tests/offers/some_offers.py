@@ -7,9 +7,15 @@ from typing import Any
 
 from offers.matching.book import Book, OpenOffer, book_of
 from offers.matching.estimate import Speed
+from offers.matching.profile import Profile, Work
 
 STATED = Speed(source="stated", by_accelerator={}, anywhere=10.0)
 SAMPLES_OF_AN_HOUR = 36_000  # Of one accelerator at STATED.
+# A model with 4 GB of gradients, and of parameters in a round.
+GIGA = Profile(
+    work=(Work(1e12, 1e9, 1),), batch_size=8, precision="bf16", parameters=10**9, trainable=10**9,
+    parameter_bytes=4e9, optimizer_bytes=8e9, activation_bytes=1e9,
+)  # fmt: skip
 
 
 def offer(

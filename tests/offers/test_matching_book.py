@@ -47,6 +47,17 @@ class TestBook:
                          "egress_usd_per_gib", "gco2_per_kwh"):  # fmt: skip
                 assert getattr(back[one.id], name) == getattr(one, name), name
 
+    def test_tells_links_apart_by_a_quarter(self):
+        links = [850.0, 851.0, 2000.0, None]
+        found = book(*(offer(pk, internet_mbit_per_s=mbit, usd=pk + 1) for pk, mbit in enumerate(links)))
+
+        told = {int(found.id[row]): found.offer(row).internet_mbit_per_s for row in range(4)}
+
+        assert told[0] == told[1] == pytest.approx(850, rel=0.12)
+        assert told[2] == pytest.approx(2000, rel=0.12)
+        assert told[3] is None
+        assert sizes_of_groups(found) == [1, 1, 2]
+
     def test_keeps_money_whole(self):
         assert book(*EVERY_KIND).micro_usd.dtype == np.int64
         assert book(offer(1, usd="123456789.123457")).offer(0).usd_per_hour == Decimal("123456789.123457")

@@ -17,9 +17,10 @@ from offers.matching.estimate import Speed
 from offers.matching.need import Need
 from offers.matching.plans import Plans
 from offers.matching.question import Question
-from tests.offers.some_offers import SAMPLES_OF_AN_HOUR, STATED, book, offer
+from tests.offers.some_offers import GIGA, SAMPLES_OF_AN_HOUR, STATED, book, offer
 
 MEAN = exp(0.1**2 / 2)  # Mean time over the time at the median speed, for a stated speed.
+GIGA_SPEED = Speed(source="measured", by_accelerator={"CPU": 8.0}, profile=GIGA)
 SPEED = Speed(source="measured", by_accelerator={"H100-SXM": 30.0, "T4": 4.0, "CPU": 10.0})
 
 
@@ -93,6 +94,78 @@ class TestClosedForm:
 
         assert found.hours is None
         assert best(found)[0] == 6
+
+
+class TestLinks:
+    """Steps take a second on one accelerator; a round's 4 GB are 64 s on the way at 1000 Mbit/s."""
+
+    NEED = Need(samples=80 * 3600, max_sites=2)
+
+    def test_nothing_changes_where_nobody_says_what_a_step_is_made_of(self):
+        linked = [replace(one, interconnect="infiniband", internet_mbit_per_s=10.0) for one in self.offers(1000.0)]
+        need = replace(self.NEED, accelerators_per_site=16)
+
+        told = [found_by(need, *offers, speed=replace(GIGA_SPEED, profile=None))
+                for offers in (linked, self.offers(1000.0))]  # fmt: skip
+
+        assert told[0].hours.tolist() == told[1].hours.tolist()
+        assert told[0].efficiency.tolist() == [1, 1, plans.MULTI_SITE_EFFICIENCY]
+
+    def test_rounds_of_a_large_model_over_slow_links_are_slower_than_one_site(self):
+        fast, slow = (self.by_sites(self.offers(mbit)) for mbit in (10_000.0, 10.0))
+
+        assert fast[2] < 0.6 * fast[1]
+        assert slow[2] > 1.5 * slow[1]
+        assert slow[1] == fast[1]
+
+    def test_a_small_model_over_fast_links_loses_next_to_nothing(self):
+        small = replace(GIGA, parameters=10**6, trainable=10**6, parameter_bytes=4e6)
+
+        both = found_by(self.NEED, *self.offers(10_000.0), speed=replace(GIGA_SPEED, profile=small))
+
+        assert 0.98 < both.efficiency[-1] < 1
+
+    def test_a_slow_link_holds_the_other_sites_up(self):
+        here, there = self.offers(10_000.0)
+
+        mixed = self.by_sites([here, replace(there, internet_mbit_per_s=10.0)])
+
+        assert mixed[2] == pytest.approx(self.by_sites(self.offers(10.0))[2], rel=1e-3)
+
+    def test_a_slow_chip_holds_the_others_up(self):
+        need = replace(self.NEED, accelerators_per_site=1)
+        speed = replace(GIGA_SPEED, by_accelerator={"CPU": 8.0, "T4": 1.0})
+
+        found = found_by(need, offer(1), offer(2, chip="T4", region="there"), speed=speed)
+
+        assert found.hours[found.hours.argmin()] == found.hours[0]
+        assert found.efficiency[2] == pytest.approx(2 / 9, rel=0.05)
+
+    def test_what_a_site_hands_in_says_as_much_where_there_is_no_profile(self):
+        need = replace(self.NEED, checkpoint_gib=4.0)
+
+        fast, slow = (found_by(need, *self.offers(mbit)).efficiency[-1] for mbit in (10_000.0, 10.0))
+
+        assert fast == pytest.approx(0.95, abs=0.001)
+        assert slow == pytest.approx(facts.ROUND_S / (facts.ROUND_S + 16 * 4 * 2**30 / 1e7), rel=0.15)
+
+    def test_machines_of_a_site_are_slower_together_without_infiniband(self):
+        need = replace(self.NEED, accelerators_per_site=4, max_sites=1)
+        alone, joined, apart = (
+            found_by(need, offer(1, count=count, interconnect=words), speed=GIGA_SPEED).hours[0]
+            for count, words in ((4, ""), (1, "infiniband"), (1, ""))
+        )
+
+        assert 1.1 * alone < 1.1 * joined < apart
+
+    def offers(self, mbit_per_s: float) -> list[OpenOffer]:
+        return [offer(pk, region=f"r{pk}", internet_mbit_per_s=mbit_per_s) for pk in (1, 2)]
+
+    def by_sites(self, offers: list[OpenOffer]) -> dict[int, float]:
+        """Return the least hours to finish, by the number of sites."""
+        found = found_by(self.NEED, *offers, speed=GIGA_SPEED)
+        sizes = (found.members >= 0).sum(axis=1)
+        return {size: found.hours[sizes == size].min() for size in (1, 2)}
 
 
 class TestFills:
@@ -199,7 +272,7 @@ def brute_force(need: Need, a_book: Book, speed: Speed) -> Plans:
     row, count = np.array([kind for cover in lines for kind in cover], np.int64).reshape(-1, 2).T
     fills = sites.summed(a_book, of, row, count, np.full(len(a_book), OWN + 1))
     paces = plans.paces(need, fills, samples_per_s=question.samples_per_s, sigma=question.sigma,
-                        watts=question.watts, pue=question.pue)  # fmt: skip
+                        watts=question.watts, pue=question.pue, profile=speed.profile)  # fmt: skip
     groups = plans._groups(need, fills)
     parts = []
     for size in need.sizes:

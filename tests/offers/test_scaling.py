@@ -2,20 +2,39 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offers.matching import scaling
-from offers.matching.scaling import Link, Site, Wide
+from offers.matching import facts, scaling, sites
+from offers.matching.book import OpenOffer
+from offers.matching.need import Need
+from offers.matching.profile import Profile
+from offers.matching.scaling import Link, Site
+from offers.matching.sites import Fills
+from tests.offers.some_offers import GIGA, book, offer
 
 NVLINK = Link(450.0, 2e-6)
 NODE = Site(nodes=1, accelerators_per_node=8, inside=NVLINK, between=scaling.INFINIBAND_NDR)
-HOME = Wide(up_mbit_per_s=100, down_mbit_per_s=400, round_trip_s=0.05)
 counts = st.integers(2, 1000)
-wides = st.builds(
-    Wide, up_mbit_per_s=st.floats(1, 1e5), down_mbit_per_s=st.floats(1, 1e5), round_trip_s=st.floats(0, 1)
-)
+
+
+def left(*, away_s, steps, step_s, weights=None) -> float:
+    """Return the efficiency of one plan."""
+    columns = [np.array(one, np.float64)[:, None] for one in (away_s, step_s, weights or [1.0] * len(step_s))]
+    return float(scaling.round_efficiency(columns[0], steps=steps, step_s=columns[1], weights=columns[2])[0])
+
+
+def fills_of(*offers: OpenOffer, need: Need) -> Fills:
+    a_book = book(*offers)
+    return sites.fills(need, a_book, a_book.tier)
+
+
+def efficiencies(profile: Profile | None, *offers: OpenOffer, need: Need) -> np.ndarray:
+    """Return the efficiency of every way to fill a site, with steps of a second on one accelerator."""
+    fills = fills_of(*offers, need=need)
+    return scaling.of_fills(fills, profile=profile, samples_per_s=np.full(len(fills), float(GIGA.batch_size)))
 
 
 class TestAllReduce:
@@ -86,37 +105,105 @@ class TestSite:
 
 class TestRounds:
     def test_go_up_and_down(self):
-        # 100 MB: 8 s up at 100 Mbit/s, 2 s down at 400, and four times there and back.
-        assert scaling.round_s(1e8, wide=HOME) == pytest.approx(8 + 2 + 0.2)
+        # 100 MB: 8 s up at 100 Mbit/s, 8 s down, and four times there and back.
+        assert scaling.round_s(1e8, mbit_per_s=100.0) == pytest.approx(16 + 4 * facts.ROUND_TRIP_S)
 
     def test_of_equal_sites_leave_the_rest_for_training(self):
-        efficiency = scaling.round_efficiency(1e8, steps=100, steps_s=[1.0, 1.0], wides=[HOME, HOME])
+        efficiency = left(away_s=[10.0, 10.0], steps=100, step_s=[1.0, 1.0])
 
-        assert efficiency == pytest.approx(100 / 110.2)
+        assert efficiency == pytest.approx(100 / 110)
 
     def test_wait_for_the_slowest(self):
-        efficiency = scaling.round_efficiency(
-            0, steps=10, steps_s=[1.0, 3.0], wides=[replace(HOME, round_trip_s=0)] * 2
-        )
+        efficiency = left(away_s=[0.0, 0.0], steps=10, step_s=[1.0, 3.0])
 
         assert efficiency == pytest.approx((10 + 30) / 2 / 30)
 
-    def test_alone_a_site_waits_for_nobody(self):
-        assert scaling.round_efficiency(1e12, steps=1, steps_s=[1.0], wides=[HOME]) == 1
+    def test_time_of_a_fast_site_counts_for_more(self):
+        efficiency = left(away_s=[0.0, 0.0], steps=10, step_s=[1.0, 3.0], weights=[3.0, 1.0])
+
+        assert efficiency == pytest.approx((3 * 10 + 30) / 4 / 30)
 
     def test_are_as_seldom_as_the_share_wants(self):
-        steps = scaling.steps_for(1e8, share=0.05, step_s=1.0, wide=HOME)
+        steps = scaling.steps_for(np.array([16.2]), step_s=np.array([1.0]))[0]
 
-        assert scaling.round_efficiency(1e8, steps=steps, steps_s=[1.0] * 2, wides=[HOME] * 2) >= 0.95
-        assert scaling.round_efficiency(1e8, steps=steps - 1, steps_s=[1.0] * 2, wides=[HOME] * 2) < 0.95
+        assert left(away_s=[16.2] * 2, steps=steps, step_s=[1.0] * 2) >= 0.95
+        assert left(away_s=[16.2] * 2, steps=steps - 1, step_s=[1.0] * 2) < 0.95
 
-    @given(st.lists(st.tuples(st.floats(0.01, 10), wides), min_size=2, max_size=6), st.integers(1, 1000))
+    def test_are_neither_too_frequent_nor_too_seldom(self):
+        assert scaling.steps_for(np.array([0.0, 1e6]), step_s=np.ones(2)).tolist() == [20, 500]
+
+    @given(
+        st.lists(st.tuples(st.floats(0.01, 10), st.floats(0, 1e4), st.floats(1, 10)), min_size=2, max_size=6),
+        st.integers(1, 1000),
+    )
     def test_with_more_steps_between_them_never_cost_more(self, sites, steps):
-        steps_s, links = zip(*sites, strict=True)
+        step_s, away_s, weights = zip(*sites, strict=True)
 
         often, seldom = (
-            scaling.round_efficiency(1e8, steps=count, steps_s=steps_s, wides=links) for count in (steps, 2 * steps)
+            left(away_s=away_s, steps=count, step_s=step_s, weights=weights) for count in (steps, 2 * steps)
         )
 
         assert 0 < often <= seldom * (1 + 1e-9)
-        assert seldom <= 1
+        assert seldom <= 1 + 1e-9
+
+
+class TestFills:
+    def test_without_a_profile_lose_nothing(self):
+        assert efficiencies(None, offer(1, count=8), need=Need(accelerators_per_site=16)).tolist() == [1]
+
+    def test_know_the_links_by_the_chip_and_the_words_of_the_offer(self):
+        # Two nodes of eight: 1.75 x 4 GB inside and 0.5 GB between, beside a step of a second.
+        need = Need(accelerators_per_site=16)
+        links = [("nvlink infiniband", 450, 25), ("nvlink efa", 450, 6.25), ("NVLink", 450, 1.5625),
+                 ("PCIe infiniband", 32, 25)]  # fmt: skip
+
+        for words, inside, between in links:
+            (found,) = efficiencies(GIGA, offer(1, chip="H100-SXM", count=8, interconnect=words), need=need)
+
+            exchange_s = (1.75 * 4 / inside + 0.5 / between) / scaling.LINK_SHARE
+            assert found == pytest.approx(1 / (1 + exchange_s), rel=1e-3), words
+
+    def test_at_strangers_homes_have_a_slower_ethernet(self):
+        need = Need(accelerators_per_site=4)
+
+        cloud, home = (
+            efficiencies(GIGA, offer(1, chip="RTX4090", provider=name), need=need)[0] for name in ("cloud", "vast")
+        )
+
+        assert 1 / home - 1 == pytest.approx(10 * (1 / cloud - 1), rel=0.01)
+
+    def test_of_several_kinds_of_machines_are_as_slow_as_the_slowest_link(self):
+        fast, slow = (
+            offer(pk, count=8, chip="H100-SXM", available=1, interconnect=words, internet_mbit_per_s=mbit)
+            for pk, words, mbit in ((1, "infiniband", 1000.0), (2, "", 100.0))
+        )
+        need = Need(accelerators_per_site=16, checkpoint_gib=1.0)
+        alone = replace(slow, available=2)
+
+        assert efficiencies(GIGA, fast, slow, need=need) == pytest.approx(efficiencies(GIGA, alone, need=need))
+        assert fills_of(fast, slow, need=need).internet_mbit_per_s == pytest.approx([100], rel=0.12)
+
+    def test_take_a_usual_way_to_the_internet_where_nobody_says(self):
+        for provider, mbit in (("cloud", facts.CLOUD_MBIT_PER_S), ("supplier", facts.HOST_MBIT_PER_S)):
+            assert fills_of(offer(1, provider=provider), need=Need()).internet_mbit_per_s.tolist() == [mbit]
+
+
+class TestRoundsOfFills:
+    def test_carry_what_is_trained_or_what_a_site_hands_in(self):
+        fills = fills_of(offer(1), need=Need())
+        rate = np.array([GIGA.batch_size * 1.0])
+
+        by_profile = scaling.rounds(Need(checkpoint_gib=9.0), fills, profile=GIGA, samples_per_s=rate)
+        by_need = scaling.rounds(Need(checkpoint_gib=1.0), fills, profile=None, samples_per_s=rate)
+
+        assert by_profile.away_s == pytest.approx([2 * 8 * 4e9 / 1e9 + 0.2])
+        assert by_profile.step_s == pytest.approx([1.0])
+        assert by_need.away_s == pytest.approx([2 * 8 * 2**30 / 1e9 + 0.2])
+        assert scaling.rounds(Need(), fills, profile=None, samples_per_s=rate) is None
+
+    def test_of_a_plan_are_as_seldom_as_its_slowest_site_wants(self):
+        both = scaling.Rounds(step_s=np.array([1.0, 1.0]), away_s=np.array([1.0, 10.0]))
+
+        efficiency = both.efficiency(np.array([[0], [1]]), weights=np.ones(2))
+
+        assert efficiency == pytest.approx([190 / 200])

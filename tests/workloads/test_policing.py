@@ -12,20 +12,29 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def dear(make_host, order_run, settle, settings):
-    """A run on a dear machine, with much left to do."""
+def run_on(make_host, order_run, settle, settings):
+    """Start a run on one machine, with much left to do."""
     settings.POLICY_EVERY_S = 20
-    host = make_host("one", "home/berlin", usd="5")
-    order_run(sites=1, budget="99")
-    settle(host, seconds=4)
-    site = Site(host.client, next(iter(host.orders.values())), total=400_000)
-    site.hello()
-    for _ in range(3):
-        _, ranges = site.lease()
-        settle(host, seconds=2)
-        site.give(ranges)
-        settle(host, seconds=2)
-    return host
+
+    def start(usd, **need):
+        host = make_host("one", "home/berlin", usd=usd)
+        order_run(budget="99", **{"sites": None, **need})
+        settle(host, seconds=4)
+        site = Site(host.client, next(iter(host.orders.values())), total=400_000)
+        site.hello()
+        for _ in range(3):
+            _, ranges = site.lease()
+            settle(host, seconds=2)
+            site.give(ranges)
+            settle(host, seconds=2)
+        return host
+
+    return start
+
+
+@pytest.fixture
+def dear(run_on):
+    return run_on("5", sites=1)
 
 
 def decisions():
@@ -95,6 +104,38 @@ def test_it_is_not_looked_at_while_it_changes(dear, make_host, settle):
     settle(dear, seconds=30)
 
     assert len(decisions()) == before
+
+
+class TestWithADeadline:
+    def test_it_moves_to_a_cheaper_place_too(self, run_on, make_host, settle):
+        dear = run_on("5", sites=1, deadline_hours=48)
+        cheap = make_host("two", "home/paris", usd="0.5")
+
+        settle(dear, cheap, seconds=24)
+
+        moved = next(one for one in decisions() if one.why.startswith("move"))
+        assert moved.why == "move from home/berlin to home/paris, CPU spot"
+        assert moved.figures["shadow_usd"] > 0
+        assert moved.figures["deadline_h_left"] == pytest.approx(48, abs=0.1)
+        assert set(moved.figures["usd_per_hour_of_work"]) == {"home/berlin, CPU", "home/paris, CPU"}
+        assert regions() == ["home/berlin", "home/paris"]
+
+    def test_it_grows_where_the_need_leaves_it_open_and_time_is_short(self, run_on, make_host, settle):
+        alone = run_on("0.5", max_sites=2, deadline_hours=6)
+        other = make_host("two", "home/paris", usd="0.5")
+
+        settle(alone, other, seconds=30)
+
+        assert sorted(regions()) == ["home/berlin", "home/paris"]
+        assert Workload.objects.get().sites_wanted == 2
+
+    def test_it_never_sends_home_sites_that_the_need_asks_for(self, run_on, settle):
+        only = run_on("5", sites=1, deadline_hours=2000)
+
+        settle(only, seconds=50)
+
+        assert regions() == ["home/berlin"]
+        assert {one.why for one in decisions()} == {"stay"}
 
 
 def test_what_became_of_a_machine_is_a_lesson(dear, settle, owner):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -11,7 +12,17 @@ from django.conf import settings
 from offers import accounts, boot, lessons, marketplace, refusals, sightings
 from offers.models import Host
 from offers.queries import provider, rental_of
-from providers.base import LaunchOrder, MachineState, Market, NoCapacity, Provider, ProviderError, Rejected, Unreachable
+from providers.base import (
+    LaunchOrder,
+    MachineState,
+    Market,
+    NoCapacity,
+    Provider,
+    ProviderError,
+    Reason,
+    Rejected,
+    Unreachable,
+)
 from providers.base import Machine as RentedMachine
 from workloads import operations, queries
 from workloads.machine import Hop, Machine, Move, Nap
@@ -41,7 +52,7 @@ def requested(lease: Lease, now: datetime) -> Move:
     if _at_a_cloud(lease):
         _expect_its_agent(lease, now)
     try:
-        cloud = _provider(lease)
+        cloud = _renting(lease)
     except Rejected as refusal:  # Its account is gone, or cannot be opened.
         return _refused(lease, now, refusal)
     try:
@@ -58,6 +69,19 @@ def requested(lease: Lease, now: datetime) -> Move:
     return Hop(to=State.BOOTING, set={"opened_at": now})
 
 
+def _renting(lease: Lease) -> Provider:
+    """The cloud, unless that would rent on the broker's account what is paid for on the team's own. Raises Rejected."""
+    if not lease.sell_usd_per_hour and _holder(lease) is None:
+        name = lease.offer.provider
+        raise Rejected(f"the team's own account at {name}, in which it was reserved, is gone", reason=Reason.AUTH)
+    return _provider(lease)
+
+
+def _list_price(lease: Lease) -> Decimal:
+    """What it costs its cloud's other customers an hour, where it costs nothing here because it is reserved."""
+    return lease.cost_usd_per_hour or lease.offer.usd_per_hour
+
+
 def _order(lease: Lease) -> LaunchOrder:
     offer = lease.offer
     return LaunchOrder(
@@ -66,8 +90,7 @@ def _order(lease: Lease) -> LaunchOrder:
         zone=offer.zone,
         machine_type=offer.machine_type,
         market=Market(offer.market),
-        # What is reserved costs nothing here, but its cloud has a price for it.
-        max_usd_per_hour=lease.cost_usd_per_hour or offer.usd_per_hour,
+        max_usd_per_hour=_list_price(lease),
         startup_script=boot.startup_script(key=lease.key) if _at_a_cloud(lease) else "",
     )
 
@@ -79,7 +102,7 @@ def _expect_its_agent(lease: Lease, now: datetime) -> None:
         provider=offer.provider,
         region=offer.region,
         country=offer.country,
-        usd_per_hour=lease.cost_usd_per_hour,
+        usd_per_hour=_list_price(lease),
         now=now,
     )
 

@@ -87,7 +87,8 @@ def recovering(workload: Workload, now: datetime) -> Move:
         return over
     if workload.assigned is not None:
         return Hop(to=State.PLACING, why="machines are free again")
-    return Nap(seconds=2)
+    waits = workload.sites_wanted == 0 and policing.is_due(workload, now)  # It was the policy that sent all sites home.
+    return policing.judge(workload, now) if waits else Nap(seconds=2)
 
 
 @workload_machine.step(
@@ -177,7 +178,7 @@ def _given_up(workload: Workload, now: datetime) -> Hop | None:
     useful = Contribution.objects.filter(placement__in=list(closed), status="merged").exists()
     if len(closed) == FAILURES_MAX and not useful and not any(p.drain_requested_at for p in closed):
         return _stop("no_capacity", f"{FAILURES_MAX} sites failed in a row; the last: {closed[0].why}")
-    if workload.state in (State.PLACING, State.RECOVERING) and not _alive(workload):
+    if workload.state in (State.PLACING, State.RECOVERING) and workload.sites_wanted and not _alive(workload):
         waited = (now - workload.entered_at).total_seconds()
         if waited > settings.NO_CAPACITY_AFTER_S:
             return _stop("no_capacity", f"no suitable machine was free for {waited:.0f} s. {_before(workload)}")
