@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from offers.models import Account, Offer, Refusal
 from providers.base import ProviderError, Reason
@@ -54,7 +55,7 @@ def remember(
 
     owner_id: whose account it was, null the broker's; machines: how many of it that account held.
     """
-    whose = {"owner_id": None if reason in EVERYBODYS else owner_id, "reason": reason, **_named(offer)}
+    whose: dict[str, Any] = {"owner_id": None if reason in EVERYBODYS else owner_id, "reason": reason, **_named(offer)}
     known = Refusal.objects.filter(**whose).first()
     recent = known is not None and now < known.until + FORGOTTEN_AFTER
     times = known.times + 1 if known is not None and recent else 1

@@ -107,6 +107,7 @@ def release_all(*, placement_id: int, now: datetime) -> None:
 
 def place_assigned(*, workload: Workload, now: datetime) -> None:
     """Open a placement and its leases for every site that was found for it (workloads.seeking)."""
+    assert workload.assigned is not None
     for site in workload.assigned["sites"]:
         offers = Offer.objects.in_bulk([pk for pk, *_ in site["lines"]])
         priced = [(offers[pk], machines, Decimal(cost), Decimal(sell)) for pk, machines, cost, sell in site["lines"]]
