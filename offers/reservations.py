@@ -29,10 +29,6 @@ class OwnAccountMissing(Exception):
         self.provider = provider
 
 
-class ReservationMissing(Exception):
-    """The team has no such reservation."""
-
-
 def add(*, owner_id: int, offer_id: int, machines: int, until: datetime) -> Reservation:
     """Write down that machines of an offer are paid for until then. Raises NotReservable, OwnAccountMissing."""
     offer = Offer.objects.filter(pk=offer_id, gone_at=None).first()
@@ -45,13 +41,9 @@ def add(*, owner_id: int, offer_id: int, machines: int, until: datetime) -> Rese
     return Reservation.objects.create(owner_id=owner_id, offer=offer, machines=machines, until=until)
 
 
-def remove(*, owner_id: int, reservation_id: int) -> Reservation:
-    """Forget a reservation; what runs keeps its price. Raises ReservationMissing."""
-    found = Reservation.objects.filter(pk=reservation_id, owner_id=owner_id).select_related("offer").first()
-    if found is None:
-        raise ReservationMissing(reservation_id)
-    Reservation.objects.filter(pk=reservation_id).delete()
-    return found
+def remove(*, owner_id: int, reservation_id: int) -> None:
+    """Forget a team's reservation, if it has that one; what runs keeps its price."""
+    Reservation.objects.filter(pk=reservation_id, owner_id=owner_id).delete()
 
 
 def lasting(*, owner_id: int, now: datetime) -> QuerySet[Reservation]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.utils import timezone
@@ -14,7 +13,6 @@ from rest_framework.views import APIView
 from broker.api import reservation_shapes as shapes
 from broker.api.errors import Refused
 from offers import reservations
-from offers.models import Reservation
 from providers import registry
 from workloads.queries import reserved_in_use
 
@@ -27,7 +25,7 @@ class Reservations(APIView):
     @extend_schema(operation_id="list_reservations", responses=shapes.ReservationShape(many=True))
     def get(self, request: Request) -> Response:
         """List what is reserved and not over, and how many machines of it are in use."""
-        return Response({"results": _shown(request, _lasting(request))})
+        return Response({"results": list(_lasting(request).values())})
 
     @extend_schema(
         operation_id="add_reservation",
@@ -50,8 +48,7 @@ class Reservations(APIView):
             raise Refused(422, "invalid", f"offer: {error}", hint) from None
         except reservations.OwnAccountMissing as error:
             raise Refused(422, "own_account_needed", f"offer: {error}", _hint(error.provider)) from None
-        (shown,) = (one for one in _shown(request, _lasting(request)) if one["id"] == made.pk)
-        return Response(shown, status=201)
+        return Response(_lasting(request)[made.pk], status=201)
 
 
 class OneReservation(APIView):
@@ -62,23 +59,20 @@ class OneReservation(APIView):
     @extend_schema(operation_id="remove_reservation", responses={200: shapes.ReservationShape})
     def delete(self, request: Request, pk: int) -> Response:
         """Forget it. What runs on its machines keeps its price; what comes after pays."""
-        before = {one["id"]: one for one in _shown(request, _lasting(request))}
-        try:
-            gone = reservations.remove(owner_id=request.user.pk, reservation_id=pk)
-        except reservations.ReservationMissing:
-            raise Refused(
-                404, "not_found", f"there is no reservation {pk} of yours", "`yard reserved` lists them"
-            ) from None
-        return Response(before[pk] if pk in before else _shown(request, [gone])[0])
+        mine = _lasting(request)
+        if pk not in mine:
+            raise Refused(404, "not_found", f"there is no reservation {pk} of yours", "`yard reserved` lists them")
+        reservations.remove(owner_id=request.user.pk, reservation_id=pk)
+        return Response(mine[pk])
 
 
-def _lasting(request: Request) -> Sequence[Reservation]:
-    return list(reservations.lasting(owner_id=request.user.pk, now=timezone.now()))
-
-
-def _shown(request: Request, rows: Sequence[Reservation]) -> list[dict[str, Any]]:
+def _lasting(request: Request) -> dict[int, Any]:
+    """Return {id: reservation} of the caller's that are not over, as the API shows them."""
+    rows = list(reservations.lasting(owner_id=request.user.pk, now=timezone.now()))
     used = reservations.in_use(rows, reserved_in_use(request.user.pk))
-    return [{**shapes.ReservationShape(_counted(one, used[one.pk])).data} for one in rows]
+    named = ("id", "offer_id", "offer", "machines", "until")
+    bodies = [{**{name: getattr(one, name) for name in named}, "in_use": used[one.pk]} for one in rows]
+    return {body["id"]: shapes.ReservationShape(body).data for body in bodies}
 
 
 def _hint(provider: str) -> str:

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from offers.matching import facts
 from offers.matching.book import MICRO, Floats, Ints
-from offers.matching.estimate import MULTI_SITE_EFFICIENCY
 from offers.matching.need import Need
 from offers.matching.plans import Paces, Plans
 from offers.matching.survival import AGES_S
@@ -107,8 +106,7 @@ def _lives(plans: Plans, chosen: Ints) -> Ints:
 def _drawn(need: Need, plans: Plans, chosen: Ints, lives: int) -> list[Outcome]:
     assert need.samples is not None
     sites = _Sites(plans, chosen, lives)
-    efficiency = np.where(np.bincount(sites.plan) > 1, MULTI_SITE_EFFICIENCY, 1.0)
-    bill = _Bill(need, plans.paces, sites, sites.finish_h(need.samples / efficiency))
+    bill = _Bill(need, plans.paces, sites, sites.finish_h(need.samples / plans.efficiency[chosen]))
     return [_outcome(need, bill, plan) for plan in range(len(chosen))]
 
 

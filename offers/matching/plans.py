@@ -17,10 +17,11 @@ from statistics import NormalDist
 
 import numpy as np
 
-from offers.matching import facts, survival
+from offers.matching import facts, scaling, survival
 from offers.matching.book import MICRO, Flags, Floats, Ints
 from offers.matching.estimate import MULTI_SITE_EFFICIENCY
 from offers.matching.need import Need
+from offers.matching.profile import Profile
 from offers.matching.sites import Fills
 
 PAIRED_MAX = 120  # So many fills are combined to pairs,
@@ -37,6 +38,7 @@ class Paces:
     fills: Fills
     work: Floats | None  # Samples an hour, all told; None: the work or the speeds are not known.
     full: Floats  # Samples an hour while nothing goes wrong; NaN where the speed is not known.
+    rounds: scaling.Rounds | None  # None: nobody says how much a round carries.
     sigma: Floats  # Of the logarithm of the speed.
     losses_per_h: Floats
     head_h: Floats  # Until the first step.
@@ -50,10 +52,24 @@ class Paces:
     weight: Floats  # USD that are not paid but count when plans are ranked: FOREIGN_USD.
 
 
-def paces(need: Need, fills: Fills, *, samples_per_s: Floats, sigma: Floats, watts: Floats, pue: Floats) -> Paces:
-    """Return what each fill does and costs. samples_per_s, sigma, watts: by accelerator; pue: by provider."""
+def paces(
+    need: Need,
+    fills: Fills,
+    *,
+    samples_per_s: Floats,
+    sigma: Floats,
+    watts: Floats,
+    pue: Floats,
+    profile: Profile | None,
+) -> Paces:
+    """
+    Return what each fill does and costs. samples_per_s, sigma, watts: by accelerator; pue: by provider.
+
+    profile: None: accelerators are taken to work together without a loss.
+    """
     book, chip = fills.book, fills.book.accelerator[fills.first]
-    full = samples_per_s[chip] * fills.accelerators * 3600.0
+    efficiency = scaling.of_fills(fills, profile=profile, samples_per_s=samples_per_s[chip])
+    full = samples_per_s[chip] * fills.accelerators * efficiency * 3600.0
     head_h = fills.boot_s / 3600
     if need.samples is None or np.isnan(full).all():
         work, hours = None, np.full(len(fills), facts.DAY_H)
@@ -76,6 +92,7 @@ def paces(need: Need, fills: Fills, *, samples_per_s: Floats, sigma: Floats, wat
         fills=fills,
         work=None if work is None else work * useful * paid * np.exp(-(sigma[chip] ** 2) / 2),
         full=full,
+        rounds=scaling.rounds(need, fills, profile=profile, samples_per_s=full / 3600),
         sigma=sigma[chip],
         losses_per_h=lost * paid,
         head_h=head_h,
@@ -116,6 +133,7 @@ class Plans:
     usd: Floats
     ranked_usd: Floats  # With what counts though it is not paid.
     hours: Floats | None
+    efficiency: Floats  # Of several sites: the share of their speed that rounds leave.
     late_hours: Floats  # By then it is done with the chance that is wanted.
     kg: Floats
     losses: Floats
@@ -223,7 +241,9 @@ def _costs(need: Need, paces: Paces) -> Floats:
     columns = [paces.usd_per_h, paces.fixed_usd, paces.head_h, -(fills.accelerators * 1.0)]
     if paces.work is not None:
         columns[-1] = -paces.work
-    if need.accelerators is not None:
+    if paces.rounds is not None:
+        columns += [paces.rounds.step_s, paces.rounds.away_s, -(fills.accelerators * 1.0)]
+    elif need.accelerators is not None:
         columns.append(-(fills.accelerators * 1.0))
     if need.max_spot_share is not None:
         columns.append(fills.spot - need.max_spot_share * fills.accelerators)
@@ -291,11 +311,11 @@ def _evaluated(need: Need, paces: Paces, members: Ints) -> Plans:
     price = total(fills.micro_usd) / MICRO
     fixed, weight = total(paces.fixed_usd), total(paces.weight)
     losses, kg, egress = total(paces.losses_per_h), total(paces.kg_per_h), total(paces.egress_fixed)
+    efficiency = _efficiency(paces, members)
     if paces.work is None or need.samples is None:
         hours, late, usd = None, np.zeros(len(members)), price
     else:
         pace = total(paces.work)
-        efficiency = MULTI_SITE_EFFICIENCY if len(columns) > 1 else 1.0
         hours = (need.samples / efficiency + total(paces.work * paces.head_h)) / pace
         lost_h = paces.head_h + (facts.REDONE_S + facts.WAIT_S) / 3600
         shaken = total(paces.work**2 * paces.losses_per_h * 2 * lost_h**2) / pace**2
@@ -310,11 +330,21 @@ def _evaluated(need: Need, paces: Paces, members: Ints) -> Plans:
         usd=usd,
         ranked_usd=usd + weight,
         hours=hours,
+        efficiency=efficiency,
         late_hours=late,
         kg=kg,
         losses=losses,
         meets=dict(_meets(need, fills, total, least, price=price, usd=usd, late=late, egress=egress)),
     )
+
+
+def _efficiency(paces: Paces, members: Ints) -> Floats:
+    """Return the share of their sites' speed that rounds leave to plans of one size."""
+    if members.shape[1] == 1:
+        return np.ones(len(members))
+    if paces.rounds is None:
+        return np.full(len(members), MULTI_SITE_EFFICIENCY)
+    return paces.rounds.efficiency(members.T, weights=paces.full)
 
 
 def _meets(
@@ -359,6 +389,7 @@ def _joined(parts: list[Plans]) -> Plans:
         usd=np.concatenate([part.usd for part in parts]),
         ranked_usd=np.concatenate([part.ranked_usd for part in parts]),
         hours=None if first.hours is None else np.concatenate([part.hours for part in parts if part.hours is not None]),
+        efficiency=np.concatenate([part.efficiency for part in parts]),
         late_hours=np.concatenate([part.late_hours for part in parts]),
         kg=np.concatenate([part.kg for part in parts]),
         losses=np.concatenate([part.losses for part in parts]),

@@ -27,7 +27,7 @@ import numpy as np
 from offers import gpus, places
 from offers.matching import hazard_prior, solve
 from offers.matching.book import Book, OpenOffer, book_of
-from offers.matching.estimate import MULTI_SITE_EFFICIENCY, Speed
+from offers.matching.estimate import Speed
 from offers.matching.need import Need, parse
 from offers.matching.solve import Plan
 from providers.base import Listing
@@ -165,7 +165,7 @@ def covered(book: Book, told: Sequence[tuple[Need, Plan]]) -> dict[str, float]:
     chosen = random.sample(known, min(PLANS, len(known)))
     for need, plan in chosen:
         assert plan.outcome is not None
-        share = MULTI_SITE_EFFICIENCY if len(plan.sites) > 1 else 1.0
+        share = quote_truth.share_of(need, plan.sites)
         inside = 0
         for _ in range(TRUTHS):
             sites = [_site(site) for site in plan.sites]

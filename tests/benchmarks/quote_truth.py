@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from random import Random
 
 from offers.matching import facts
+from offers.matching.book import STRANGERS
+from offers.matching.estimate import MULTI_SITE_EFFICIENCY
 from offers.matching.need import Need
 from offers.matching.solve import SitePlan
 from offers.matching.survival import AGES_S
@@ -82,6 +84,21 @@ def cost_and_hours(need: Need, sites: Sequence[Site], *, share: float, random: R
             elif site.state == "waiting" and site.until_h <= now:
                 site.price = random.uniform(1 - PRICE_SPREAD, 1 + PRICE_SPREAD)
                 _boot(site, now, wrong, random)
+
+
+def share_of(need: Need, plan: Sequence[SitePlan]) -> float:
+    """Return the share of the time that rounds leave for training: steps are added to a round until they are rare."""
+    if len(plan) == 1:
+        return 1.0
+    if need.checkpoint_gib is None:
+        return MULTI_SITE_EFFICIENCY
+    links = [one.internet_mbit_per_s or (100 if one.provider in STRANGERS else 1000)
+             for site in plan for one, _ in site.lines]  # fmt: skip
+    away_s = 2 * need.checkpoint_gib * 8 * 1024**3 / (min(links) * 1e6) + 4 * 0.05
+    step_s, steps = 900 / 500, 20
+    while steps < 500 and away_s > 0.05 * (away_s + steps * step_s):
+        steps += 1
+    return steps * step_s / (steps * step_s + away_s)
 
 
 def _held_usd(site: Site, hours: float, state_gib: float) -> float:

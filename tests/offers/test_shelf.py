@@ -49,6 +49,14 @@ class TestShelf:
         }
         assert sorted(book.micro_usd.tolist()) == [3_000_000, 6_000_000]
 
+    def test_knows_the_link_to_the_internet(self):
+        page(listing("a", internet_mbit_per_s=900.0), listing("b"))
+
+        book = shelf().book()
+
+        told = {book.text("machine_type", row): book.offer(row).internet_mbit_per_s for row in range(len(book))}
+        assert told == {"a": pytest.approx(900, rel=0.12), "b": None}
+
     def test_reads_news_and_forgets_what_is_gone(self):
         page(listing("a", "2"), listing("b", "4"))
         kept = shelf()

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Self, cast
 from urllib.parse import quote as quoted
 
-from gpuyard import __version__, accounts, config, objects, stream
+from gpuyard import __version__, accounts, config, objects, quoting, stream
 from gpuyard.money import usd
 from gpuyard.transport import BACKOFF_S, Call, Content, Transport
 
@@ -119,6 +119,21 @@ class Client:
     def remove_account(self, provider: str, *, broker: bool = False) -> accounts.Provider:
         """Have the broker forget the credentials. Raises: NotFound, Conflict (machines are rented)."""
         return cast(accounts.Provider, self.transport.json(account_call("DELETE", provider, broker=broker)))
+
+    # Reserved capacity
+
+    def reservations(self) -> list[quoting.Reserved]:
+        """What is reserved and paid for, oldest first; what is over is left out."""
+        return cast(list[quoting.Reserved], self.rows("/v1/reservations"))
+
+    def create_reservation(self, *, offer: int, machines: int, until: str) -> quoting.Reserved:
+        """Tell of machines that are paid for until then, in RFC 3339. Not asked again by itself."""
+        body = {"offer": offer, "machines": machines, "until": until}
+        return cast(quoting.Reserved, self.create("/v1/reservations", body))
+
+    def remove_reservation(self, reservation_id: int) -> quoting.Reserved:
+        """Have the broker forget one; what runs keeps its price. Raises: NotFound."""
+        return cast(quoting.Reserved, self.transport.json(Call("DELETE", f"/v1/reservations/{reservation_id}")))
 
     # The work
 

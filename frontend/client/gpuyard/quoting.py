@@ -120,3 +120,20 @@ class Quotes(TypedDict):
     excluded: list[Excluded]
     offers_considered: int
     curve: list[tuple[float, str]]
+
+
+class Reserved(TypedDict):
+    """Machines of an on-demand offer that are paid for until then, in an account of one's own."""
+
+    id: int
+    offer: int
+    site: str
+    provider: str
+    region: str
+    instance_type: str
+    accelerator: str
+    accelerators: int
+    usd_per_hour: str
+    machines: int
+    in_use: int
+    until: str

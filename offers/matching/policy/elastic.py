@@ -28,7 +28,8 @@ RESERVE_SHARE_MAX = 0.1
 BUY_CHANCE, KEEP_CHANCE = 0.9, 0.6
 # and left for a new spot node only if what this saves over its life is so many changeovers at the price of on-demand.
 LEAVE_CHANGEOVERS = 4.0
-TOL, KEEP = 0.0, 0.0
+STAY_BONUS = 0.1  # Of the shadow price: what a node that is up may earn less than the market before it is given up.
+EARNS_USD = -1e-9  # At least; the dearest zone needed earns nothing.
 USED_SHARE = 0.7  # Of nodes_max, held on average: a node's life is cut where the work would be done.
 
 
@@ -136,19 +137,19 @@ class ElasticPolicy:
             held[zone, : len(lefts)] = True
         usd = np.asarray(seen.spot_usd)[:, None]
         earns = outlook.shadow_usd * (1 - np.minimum(left_s / 3600 / life_h, 1)) - usd
-        earns += TOL * outlook.shadow_usd + KEEP * held * outlook.shadow_usd
+        earns += STAY_BONUS * outlook.shadow_usd * held
         earns[np.arange(terms.nodes_max) >= count[:, None]] = -np.inf
         earns[np.asarray(seen.spot_usd) >= min(terms.on_demand_usd)] = -np.inf
         leaving_usd = LEAVE_CHANGEOVERS * outlook.on_demand_usd * terms.changeover_s / 3600
         pays_to_leave = (min(terms.on_demand_usd) - usd) * life_h > leaving_usd
 
-        on_demand = self._on_demand(seen, outlook, idle=max(terms.nodes_max - int((earns > 0).sum()), 0))
+        on_demand = self._on_demand(seen, outlook, idle=max(terms.nodes_max - int((earns >= EARNS_USD).sum()), 0))
         kept = min(on_demand, sum(map(len, seen.on_demand_left_s)))
         holding = Holding(spot=[0] * zones, on_demand=[0] * zones)
         done_s = 0.0  # By the nodes taken, within this tick: no new ones are started once it is all that is left.
         for place in np.lexsort((~held.ravel(), -earns.ravel())):
             zone, level = divmod(int(place), terms.nodes_max)
-            if earns[zone, level] <= 0 or holding.nodes >= terms.nodes_max or done_s >= work_s:
+            if earns[zone, level] < EARNS_USD or holding.nodes >= terms.nodes_max or done_s >= work_s:
                 break
             if holding.nodes + kept >= terms.nodes_max:
                 if not held[zone, level] and not pays_to_leave[zone, level]:

@@ -17,6 +17,7 @@ from gpuyard.cli.offers import offers_app
 from gpuyard.cli.output import Output, report
 from gpuyard.cli.probe import probe
 from gpuyard.cli.providers import providers_app
+from gpuyard.cli.reserved import reserved_app
 from gpuyard.errors import GpuyardError
 
 app = typer.Typer(
@@ -62,6 +63,7 @@ app.command()(workloads.bill)
 app.command()(workloads.ledger)
 app.add_typer(host_app, name="host")
 app.add_typer(providers_app, name="providers")
+app.add_typer(reserved_app, name="reserved")
 
 
 def run(arguments: Sequence[str]) -> int:
