@@ -35,7 +35,8 @@ setup: $(BIN)/python ## install everything into .venv, or nothing when nothing c
 	    echo "$$wanted" > $(VENV)/.requirements; \
 	fi
 	@wanted=$$($(BIN)/python --version; \
-	    find frontend/client workloads/node offers/gpus.py offers/data/chips.csv offers/matching -type f -not -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); \
+	    find frontend/client workloads/node offers/gpus.py offers/data/chips.csv \
+	    offers/matching/{__init__,chips,estimate,memory,profile,roofline}.py -type f -not -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum); \
 	wanted=$$(sha256sum <<< "$$wanted"); \
 	if [ "$$wanted" != "$$(cat $(VENV)/.client 2>/dev/null)" ] || ! ls $(WHEELS)/*.whl > /dev/null 2>&1; then \
 	    $(MAKE) wheel; \

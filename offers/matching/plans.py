@@ -3,8 +3,8 @@ From fills of sites to whole plans: one site, and several together, with what ea
 
 In closed form. A site spends a share of its paid time on changeovers and on work that a loss undid, and a share of the
 clock waiting for a machine; what is left, at the speed that gives the mean time, is its pace. Work W at paces q from
-heads b (the time until the first step) ends at T = (W + sum q b) / sum q; the cost is the sum of paid time x price, and
-what carrying data costs. `outcome` draws futures of the few plans that are then left.
+heads b (the time until the first step) ends at T = (W / e + sum q b) / sum q, where rounds leave e of the speed
+(`scaling`); the cost is paid time x price, and what carrying data costs. `outcome` draws futures of the few best.
 """
 
 from __future__ import annotations
@@ -196,6 +196,8 @@ def _keys(need: Need, paces: Paces) -> list[Floats]:
     if paces.work is None or need.samples is None:
         return [price + own, paces.kg_per_h + own, paces.losses_per_h + own]
     hours = need.samples / paces.work
+    if paces.rounds is not None:  # As if the others were like it.
+        hours = hours / paces.rounds.efficiency(np.arange(len(hours))[None], weights=paces.full)
     cost = paces.usd_per_h * (hours + paces.head_h) + paces.fixed_usd + own
     return [cost, hours + own, price + own, paces.kg_per_h * hours + own, paces.losses_per_h * hours + own]
 

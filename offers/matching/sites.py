@@ -159,7 +159,7 @@ def _covers(book: Book, rows: Ints, wanted: int) -> Iterable[list[tuple[int, int
 
     The slowest boot and the dearest egress are the site's, so that one machine can spoil it: with them given, what is
     cheapest by the hour is cheapest to finish. Machines that are lost more often are dearer in the end; the markets
-    alone see to that.
+    alone see to that. Nor are slow links looked at, which one machine can spoil too.
     """
     boots, egress, market = book.boot_s[rows], np.nan_to_num(book.egress_usd_per_gib[rows]), book.market[rows]
     parts: dict[bytes, Ints] = {}

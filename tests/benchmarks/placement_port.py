@@ -7,9 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from offers.matching.policy.gang import GangPolicy  # noqa: E402
+from offers.matching.policy.elastic import new_elastic_policy  # noqa: E402
+from offers.matching.policy.gang import new_gang_policy  # noqa: E402
 
-
-def new_gang_policy(**terms):
-    """Return a policy for one gang."""
-    return GangPolicy(**terms)
+__all__ = ["new_elastic_policy", "new_gang_policy"]

@@ -141,6 +141,15 @@ class TestLinks:
         assert found.hours[found.hours.argmin()] == found.hours[0]
         assert found.efficiency[2] == pytest.approx(2 / 9, rel=0.05)
 
+    @pytest.mark.parametrize("many", [plans.PAIRED_MAX + 10, plans.COMPARED_MAX + 10])
+    def test_the_few_with_fast_links_are_found_among_many_that_cost_less(self, many):
+        slow = [offer(pk, region=f"r{pk}", internet_mbit_per_s=10.0) for pk in range(many)]
+        fast = [offer(pk, region=f"r{pk}", internet_mbit_per_s=10_000.0, usd=2) for pk in (many, many + 1)]
+
+        found = found_by(replace(self.NEED, sites=2, max_sites=None), *slow, *fast, speed=GIGA_SPEED)
+
+        assert best(found)[1] == [[(many, 1)], [(many + 1, 1)]]
+
     def test_what_a_site_hands_in_says_as_much_where_there_is_no_profile(self):
         need = replace(self.NEED, checkpoint_gib=4.0)
 
