@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
@@ -25,7 +26,7 @@ class Reservations(APIView):
     @extend_schema(operation_id="list_reservations", responses=shapes.ReservationShape(many=True))
     def get(self, request: Request) -> Response:
         """List what is reserved and not over, and how many machines of it are in use."""
-        return Response({"results": list(_lasting(request).values())})
+        return Response({"results": list(_lasting(request, timezone.now()).values())})
 
     @extend_schema(
         operation_id="add_reservation",
@@ -37,7 +38,8 @@ class Reservations(APIView):
         shape = shapes.NewReservationShape(data=request.data)
         shape.is_valid(raise_exception=True)
         given = shape.validated_data
-        if given["until"] <= timezone.now():
+        now = timezone.now()
+        if given["until"] <= now:
             raise Refused(422, "invalid", f"until: {given['until']:%Y-%m-%dT%H:%M:%SZ} is over", "name a later instant")
         try:
             made = reservations.add(
@@ -48,7 +50,7 @@ class Reservations(APIView):
             raise Refused(422, "invalid", f"offer: {error}", hint) from None
         except reservations.OwnAccountMissing as error:
             raise Refused(422, "own_account_needed", f"offer: {error}", _hint(error.provider)) from None
-        return Response(_lasting(request)[made.pk], status=201)
+        return Response(_lasting(request, now)[made.pk], status=201)
 
 
 class OneReservation(APIView):
@@ -59,16 +61,16 @@ class OneReservation(APIView):
     @extend_schema(operation_id="remove_reservation", responses={200: shapes.ReservationShape})
     def delete(self, request: Request, pk: int) -> Response:
         """Forget it. What runs on its machines keeps its price; what comes after pays."""
-        mine = _lasting(request)
+        mine = _lasting(request, timezone.now())
         if pk not in mine:
             raise Refused(404, "not_found", f"there is no reservation {pk} of yours", "`yard reserved` lists them")
         reservations.remove(owner_id=request.user.pk, reservation_id=pk)
         return Response(mine[pk])
 
 
-def _lasting(request: Request) -> dict[int, Any]:
+def _lasting(request: Request, now: datetime) -> dict[int, Any]:
     """Return {id: reservation} of the caller's that are not over, as the API shows them."""
-    rows = list(reservations.lasting(owner_id=request.user.pk, now=timezone.now()))
+    rows = list(reservations.lasting(owner_id=request.user.pk, now=now))
     used = reservations.in_use(rows, reserved_in_use(request.user.pk))
     named = ("id", "offer_id", "offer", "machines", "until")
     bodies = [{**{name: getattr(one, name) for name in named}, "in_use": used[one.pk]} for one in rows]

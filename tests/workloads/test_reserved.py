@@ -11,11 +11,13 @@ import pytest
 
 from billing.models import LedgerEntry
 from offers import accounts, boot
+from offers.matching import need as needs
 from offers.models import Offer
 from tests.conftest import NOON, Agent, Site
 from tests.offers.acme_cloud import LINE, Acme, acme, credentials
 from tests.offers.test_accounts import poll
-from workloads.models import Lease
+from workloads.models import Lease, Workload
+from workloads.stalls import Gap, Stalls
 
 __all__ = ["acme"]
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("acme")]
@@ -175,14 +177,14 @@ class TestAWholeRun:
         assert quoted(ada)[0] == SOLD
 
     def test_is_not_on_another_teams_reservation(self, ada, bob, reserve, order, settle):
-        reserve()
+        reserve(machines=3)
         own_account(bob)
-
         assert quoted(bob)[0] == SOLD
-        run = order(by=bob)
+
+        runs = [order(by=bob), order(by=ada)]  # Both are looked at together.
         settle(seconds=3)
 
-        assert prices(run) == [FULL]
+        assert [prices(run) for run in runs] == [[FULL], [FREE]]
         assert quoted(ada)[0] == 0
 
     def test_is_not_begun_on_the_brokers_account_when_the_teams_own_is_gone(
@@ -252,3 +254,14 @@ class TestAReplacement:
 
         newest = Lease.objects.filter(placement__workload=run).order_by("id").last()
         assert (newest.offer.provider, newest.sell_usd_per_hour) == ("acme", 0)
+
+    def test_that_was_found_and_not_yet_placed_counts(self, reserve, order):
+        reserve()
+        first, second = (Workload.objects.get(pk=order()) for _ in range(2))
+        offer = Offer.objects.get()
+        Workload.objects.filter(pk=first.pk).update(assigned={"sites": [{"lines": [[offer.pk, 1, "0", "0"]]}]})
+
+        stalls = Stalls([Gap(workload=second, need=needs.parse(second.quote.need), sites=1)], NOON)
+
+        assert stalls.free[stalls.book.reserved].tolist() == [0]
+        assert (stalls.free[~stalls.book.reserved] > 0).all()

@@ -22,15 +22,16 @@ from offers.matching.policy.elastic_terms import Decision, Floats, Ints, Observa
 
 # Idle time kept back for changeovers to come: so many of them per place, at most this share of the time left. Once
 # there is no idle time, a node that fell back to on-demand can never afford to leave it again.
-RESERVE_CHANGEOVERS = 6.0
+RESERVE_CHANGEOVERS = 4.0
 RESERVE_SHARE_MAX = 0.1
 # On-demand ahead of the net: bought where nine of ten futures need it, kept where two of five do,
 BUY_CHANCE, KEEP_CHANCE = 0.9, 0.6
 # and left for a new spot node only if what this saves over its life is so many changeovers at the price of on-demand.
 LEAVE_CHANGEOVERS = 4.0
-STAY_BONUS = 0.1  # Of the shadow price: what a node that is up may earn less than the market before it is given up.
+STAY_BONUS = 0.07  # Of the shadow price: what a node that is up may earn less than the market before it is given up.
 EARNS_USD = -1e-9  # At least; the dearest zone needed earns nothing.
-USED_SHARE = 0.7  # Of nodes_max, held on average: a node's life is cut where the work would be done.
+WORTH_CHANGEOVERS = 5.0
+USED_SHARE = 0.7  # Of nodes_max, held on average: no life counts beyond the time in which the work would be done.
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class _Outlook:
     zone_usd: Floats
     on_demand_usd: float
     life_h: Floats
+    worth_s: float
 
 
 class ElasticPolicy:
@@ -94,7 +96,9 @@ class ElasticPolicy:
         terms = self.terms
         left_s = ticks_left * terms.tick_s
         work_s = terms.work_node_s - seen.progress_node_s
-        finish_s = min(max(work_s / (USED_SHARE * terms.nodes_max), terms.tick_s), left_s)
+        worth_s = min(WORTH_CHANGEOVERS * terms.changeover_s, left_s / 2)
+        finish_s = terms.changeover_s + max(work_s / (USED_SHARE * terms.nodes_max), min(work_s, worth_s))
+        finish_s = max(min(finish_s, left_s), terms.tick_s)
         life_h = np.minimum(self._lives.life_h(), finish_s / 3600)
         useful = _useful_share(life_h, self._past[-1], terms.changeover_s / 3600)
         zone_usd = np.asarray(seen.spot_usd) / useful
@@ -122,6 +126,7 @@ class ElasticPolicy:
             zone_usd=zone_usd,
             on_demand_usd=float(dearest),
             life_h=life_h,
+            worth_s=worth_s,
         )
 
     def _choose(self, seen: Observation, count: Ints, outlook: _Outlook) -> Holding:
@@ -156,7 +161,7 @@ class ElasticPolicy:
                     continue
                 kept -= 1
             holding.spot[zone] += 1
-            done_s += max(terms.tick_s - left_s[zone, level], 0.0) if held[zone, level] else 0.0
+            done_s += max(terms.tick_s - left_s[zone, level], 0.0 if held[zone, level] else outlook.worth_s)
         if done_s < work_s:
             _fill(holding, terms, seen, min(on_demand, terms.nodes_max - holding.nodes))
         return holding

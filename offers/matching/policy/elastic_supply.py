@@ -25,7 +25,7 @@ PAST_H = 14 * 24.0  # Older history is not looked at.
 
 FUTURES = 64
 STEPS = 16  # Of equal length, to the deadline.
-SPELL_H = (2.0, 48.0)  # A future keeps a count for a mean time out of this range, even in the logarithm.
+SPELL_H = (1.0, 24.0)  # A future keeps a count for a mean time out of this range, even in the logarithm.
 STRANGE_H = 24.0  # Hours of history after which half of the draws come from a zone's own past.
 STRANGE_UNIFORM = 0.3  # Of draws from elsewhere: any count at all, the rest being the past of another zone.
 
