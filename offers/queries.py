@@ -72,7 +72,8 @@ def reserved(*, owner_id: int, now: datetime, held: Mapping[int, int] | None = N
 
     held: {offer: machines} that the team holds of what it reserved.
     """
-    found = Reservation.objects.filter(owner_id=owner_id, until__gt=now).order_by("id")
+    own = list(accounts.accounts_of(owner_id))  # Without its account, what it reserved there is out of reach.
+    found = Reservation.objects.filter(owner_id=owner_id, until__gt=now, offer__provider__in=own).order_by("id")
     machines: dict[int, int] = {}
     for pk, count in found.values_list("offer_id", "machines"):
         machines[pk] = machines.get(pk, 0) + count

@@ -25,6 +25,7 @@ from offers.queries import host_names
 from workloads import operations, programs, queries
 from workloads.models import Artifact, Lease, LogLine, Metric, Placement, Round, Training, Workload
 
+BUDGET_LEAST = Decimal("0.01")  # Of a run on what is paid for already: something must be set aside.
 AFTER = [OpenApiParameter("after", int), OpenApiParameter("limit", int)]
 
 
@@ -109,7 +110,7 @@ def _budget(quote: Quote, stated: Decimal | None) -> Decimal:
     elif quote.need.get("budget_usd"):
         budget = Decimal(quote.need["budget_usd"])
     elif quote.cost_usd is not None:
-        budget = (quote.cost_usd * 2).quantize(Decimal("0.000001"))
+        budget = max((quote.cost_usd * 2).quantize(Decimal("0.000001")), BUDGET_LEAST)
     else:
         hint = "state budget_usd; or samples and a speed, so that the cost is known"
         raise Refused(422, "budget_needed", "nobody knows yet what this run costs to finish", hint)

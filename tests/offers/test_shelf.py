@@ -9,7 +9,7 @@ from django.db import connection, connections, transaction
 
 from offers import operations, poll, queries
 from offers.matching.need import Need
-from offers.models import Host, Offer, Reservation, Source, this_transaction
+from offers.models import Account, Host, Offer, Reservation, Source, this_transaction
 from offers.shelf import Shelf
 from providers.base import Listing, Market, Stock
 
@@ -201,6 +201,7 @@ class TestQuotes:
     def test_reserved_machines_are_sold_at_nothing_until_they_are_in_use(self, ada, make_caller):
         page(listing("a", "2"))
         offer = Offer.objects.get()
+        Account.objects.create(owner=ada.user, provider=offer.provider, sealed=b"", created_at=NOON)
         Reservation.objects.create(owner=ada.user, offer=offer, machines=1, until=NOON + timedelta(days=1))
         asked = {"need": Need(accelerators_per_site=8), "measured": {}, "now": NOON}
 
