@@ -1,5 +1,5 @@
 """
-With a deadline: how many sites, where, and bought how. The elastic policy decides, in sites of one pace.
+With a deadline: how many sites, where, and bought how. The policies of one gang and of many sites decide.
 
 Sites of a faster chip count as what they cost for the work of the reference: the price is divided by how much faster
 they are. Where the need fixes the number of sites, the policy may move them and buy on-demand, but sends none home.
@@ -7,9 +7,11 @@ they are. Where the need fixes the number of sites, the policy may move them and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import numpy as np
 from django.conf import settings
@@ -17,13 +19,16 @@ from django.conf import settings
 from offers import availability
 from offers.matching.outlook import Place, Way
 from offers.matching.policy.elastic import ElasticPolicy
-from offers.matching.policy.elastic_terms import Decision, Ints, Observation, Terms
+from offers.matching.policy.elastic_terms import Ints, Observation, Terms
+from offers.matching.policy.gang import GangPolicy
+from offers.matching.policy.gang_terms import GangSeen, GangTerms
 from workloads import operations
 from workloads.stalls import CHANGEOVER_S
 from workloads.vantage import Site, Vantage, Verdict
 
 HISTORY = timedelta(hours=48)
-UNHEARD_OF = 10.0  # Where nothing can be bought for good, on-demand counts as so many times the dearest price.
+# Where nothing can be bought for good, the dearest known price, and half of it more, stands for it: somebody has some.
+UNHEARD_OF = 1.5
 
 
 @dataclass(slots=True)
@@ -48,17 +53,10 @@ def verdict(seen: Vantage) -> Verdict:
     """Decide, and say what is to be done."""
     zones, most = _zones(seen), _most(seen)
     terms, observation, past = _asked(seen, zones, most)
-    decision = ElasticPolicy(terms, past=past).decide(observation)
-    starts, leaves = _changes(seen, zones, decision)
-    figures = {
-        "deadline_h_left": round((terms.deadline_s - observation.elapsed_s) / 3600, 3),
-        "sites_at_most": most,
-        **{name: _rounded(value) for name, value in decision.figures.items() if not isinstance(value, tuple)},
-        "usd_per_hour_of_work": {
-            zone.name: _rounded(usd) for zone, usd in zip(zones, decision.figures["zone_usd"], strict=True)  # type: ignore[arg-type]
-            if usd < 1e6
-        },
-    }  # fmt: skip
+    spot, sure, told = (_of_one if most == 1 else _of_many)(seen, zones, terms, observation, past)
+    starts, leaves = _changes(seen, zones, spot, sure)
+    left_h = (terms.deadline_s - observation.elapsed_s) / 3600
+    figures = {"deadline_h_left": round(left_h, 3), "sites_at_most": most, **told}
     if seen.need.sites is not None:
         leaves = leaves[: len(starts)]
     moves = list(zip(starts, leaves, strict=False))
@@ -74,6 +72,47 @@ def verdict(seen: Vantage) -> Verdict:
         act=partial(_act, seen, found, fewer),
         set={"sites_wanted": wanted},
     )
+
+
+Targets = tuple[Sequence[int], Sequence[int], dict[str, Any]]  # Spot and on-demand sites of each zone, and figures.
+
+
+def _of_many(seen: Vantage, zones: list[Zone], terms: Terms, observation: Observation, past: Ints) -> Targets:
+    decision = ElasticPolicy(terms, past=past).decide(observation)
+    figures = {name: _rounded(value) for name, value in decision.figures.items() if not isinstance(value, tuple)}
+    prices = decision.figures["zone_usd"]
+    assert isinstance(prices, tuple)
+    figures["usd_per_hour_of_work"] = {zone.name: _rounded(usd) for zone, usd in zip(zones, prices, strict=True)}
+    return decision.spot_target, decision.on_demand_target, figures
+
+
+def _of_one(seen: Vantage, zones: list[Zone], terms: Terms, observation: Observation, past: Ints) -> Targets:
+    """One site is a gang: the policy of gangs looks further ahead."""
+    gang = GangTerms(
+        zones=terms.zones,
+        on_demand_usd=np.array(terms.on_demand_usd),
+        egress_usd=np.array(terms.egress_usd),
+        tick_s=terms.tick_s,
+        work_s=terms.work_node_s,
+        deadline_s=terms.deadline_s,
+        changeover_s=terms.changeover_s,
+    )
+    at = next((index for index, zone in enumerate(zones) if zone.spot_sites or zone.sure_sites), None)
+    mode = "idle" if at is None else "spot" if zones[at].spot_sites else "on_demand"
+    decision = GangPolicy(gang, past=past > 0).decide(
+        GangSeen(
+            tick=int(observation.elapsed_s // terms.tick_s),
+            up=np.array(observation.available) > 0,
+            spot_usd=np.array(observation.spot_usd),
+            mode=mode,
+            zone=at,
+            progress_s=observation.progress_node_s,
+            changeover_left_s=0.0,
+        )
+    )
+    spot = [int(decision.mode == "spot" and index == decision.zone) for index in range(len(zones))]
+    sure = [int(decision.mode == "on_demand" and index == decision.zone) for index in range(len(zones))]
+    return spot, sure, dict(decision.figures)
 
 
 def _most(seen: Vantage) -> int:
@@ -108,7 +147,8 @@ def _asked(seen: Vantage, zones: list[Zone], most: int) -> tuple[Terms, Observat
         egress_usd=tuple(tuple(0.0 if a is b else seen.move_usd for b in zones) for a in zones),
         tick_s=settings.POLICY_EVERY_S,
         work_node_s=seen.total / pace,
-        deadline_s=(seen.need.deadline_hours or 0.0) * 3600,
+        # A tick earlier: what a site does between two rounds is lost with it.
+        deadline_s=(seen.need.deadline_hours or 0.0) * 3600 - settings.POLICY_EVERY_S,
         changeover_s=CHANGEOVER_S + max((way.boot_s for zone in zones if (way := zone.way("spot"))), default=0.0),
         nodes_max=most,
     )
@@ -141,11 +181,13 @@ def _past(seen: Vantage, zones: list[Zone]) -> Ints:
     return np.minimum(past // wanted, 1)
 
 
-def _changes(seen: Vantage, zones: list[Zone], decision: Decision) -> tuple[list[tuple[str, Way]], list[Site]]:
+def _changes(
+    seen: Vantage, zones: list[Zone], spots: Sequence[int], sures: Sequence[int]
+) -> tuple[list[tuple[str, Way]], list[Site]]:
     """Return what is to be started, and the sites that are to leave, the dearest first."""
     starts: list[tuple[str, Way]] = []
     leaves: list[Site] = []
-    for zone, spot, sure in zip(zones, decision.spot_target, decision.on_demand_target, strict=True):
+    for zone, spot, sure in zip(zones, spots, sures, strict=True):
         for market, sites, target in (("spot", zone.spot_sites, spot), ("on_demand", zone.sure_sites, sure)):
             leaves += sites[target:]
             way = zone.way(market)

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from offers.matching.policy import elastic_supply
 from offers.matching.policy.elastic import ElasticPolicy, new_elastic_policy
 from offers.matching.policy.elastic_supply import STEPS, Futures, NodeLives
 from offers.matching.policy.elastic_terms import Observation, Terms
@@ -177,7 +179,7 @@ class TestCheapSupply:
 
     def test_stays_where_the_difference_does_not_pay_the_changeover(self):
         what = terms(work_node_h=4 * 20, deadline_h=30)
-        seen = observation(available=[4, 4], spot_usd=[1.0, 1.002], spot=((), (0.0,) * 4))
+        seen = observation(available=[4, 4], spot_usd=[1.0, 1.06], spot=((), (0.0,) * 4))
 
         decision = decide(what, seen, past=steady([4, 4]))
 
@@ -186,16 +188,27 @@ class TestCheapSupply:
 
     def test_moves_where_the_difference_pays_and_much_work_is_left(self):
         what = terms(work_node_h=4 * 20, deadline_h=30)
-        seen = observation(available=[4, 4], spot_usd=[1.0, 2.0], spot=((), (0.0,) * 4))
+        seen = observation(available=[4, 4], spot_usd=[1.0, 1.2], spot=((), (0.0,) * 4))
 
         decision = decide(what, seen, past=steady([4, 4]))
 
         assert decision.spot_target == (4, 0)
         assert decision.actions == ("move", "shrink")
 
+    @pytest.mark.parametrize(("egress_usd", "moves"), [(1.0, True), (400.0, False)])
+    def test_moves_only_where_the_copy_of_the_state_pays(self, egress_usd, moves):
+        what = replace(terms(work_node_h=4 * 20, deadline_h=30), egress_usd=((0.0, egress_usd), (egress_usd, 0.0)))
+        policy = ElasticPolicy(what, past=steady([0, 4]))
+        policy.decide(observation(available=[0, 4], spot_usd=[1.0, 3.0]))
+        seen = observation(available=[4, 4], spot_usd=[1.0, 3.0], spot=((), (0.0,) * 4), elapsed_h=1, done_node_h=3)
+
+        decision = policy.decide(seen)
+
+        assert decision.spot_target == ((4, 0) if moves else (0, 4))
+
     def test_stays_for_the_last_of_the_work(self):
         what = terms(work_node_h=4 * 20, deadline_h=30)
-        seen = observation(available=[4, 4], spot_usd=[1.0, 2.0], spot=((), (0.0,) * 4), elapsed_h=24, done_node_h=79.0)
+        seen = observation(available=[4, 4], spot_usd=[1.0, 1.2], spot=((), (0.0,) * 4), elapsed_h=24, done_node_h=79.0)
 
         decision = decide(what, seen, past=steady([4, 4]))
 
@@ -210,6 +223,21 @@ class TestCheapSupply:
         decision = decide(what, seen, past=steady([4, 4]))
 
         assert decision.spot_target == (2, 0)
+
+    def test_starts_one_node_for_little_work_rather_than_all(self):
+        what = terms(work_node_h=80, deadline_h=40)
+        seen = observation(available=[4, 4], spot_usd=[1.0, 2.0], elapsed_h=20, done_node_h=80 - 0.4)
+
+        decision = decide(what, seen, past=steady([4, 4]))
+
+        assert decision.spot_target == (1, 0)
+
+    def test_starts_where_all_is_free(self):
+        what = terms(work_node_h=80, deadline_h=40)
+
+        decision = decide(what, observation(available=[4, 4], spot_usd=[0.0, 2.0]), past=steady([4, 4]))
+
+        assert decision.spot_target == (4, 0)
 
     def test_passes_over_spot_dearer_than_on_demand(self):
         what = terms(work_node_h=4 * 23, deadline_h=24)
@@ -228,6 +256,34 @@ class TestCheapSupply:
         assert decision.spot_target == (1,)
         assert 1 <= decision.on_demand_target[0] <= 3
         assert decision.figures["forced_nodes"] == 0
+
+    def test_keeps_on_demand_that_most_futures_need(self):
+        what = terms(zones=1, work_node_h=4 * 20, deadline_h=24)
+        past = np.tile([4] * 5 + [0], 48)[None]
+        bare = observation(available=[0], spot_usd=[1.0])
+        holding = observation(available=[0], spot_usd=[1.0], on_demand=((0.0, 0.0),))
+
+        bought, kept = decide(what, bare, past=past), decide(what, holding, past=past)
+
+        assert bought.on_demand_target == (0,)
+        assert kept.on_demand_target == (2,)
+        assert kept.actions == ("stay",)
+
+    @pytest.mark.parametrize(("counts", "leaves"), [([4, 4, 0], False), ([4], True)])
+    def test_leaves_on_demand_only_for_spot_that_will_last(self, counts, leaves):
+        what = terms(zones=1, work_node_h=4 * 20, deadline_h=24)
+        seen = observation(available=[4], spot_usd=[8.0], on_demand=((0.0,) * 4,))
+
+        decision = decide(what, seen, past=np.tile(counts, 96)[None])
+
+        assert decision.spot_target == ((4,) if leaves else (0,))
+
+    def test_keeps_time_back_for_changeovers(self):
+        what = terms(zones=1, work_node_h=4 * (24 - 0.3), deadline_h=24)
+
+        decision = decide(what, observation(available=[4], spot_usd=[1.0]), past=steady([4]))
+
+        assert decision.figures["short_chance"] == 1.0
 
     def test_costs_no_more_than_a_tenth_above_the_cheapest_node_hours_in_a_calm_market(self):
         what = terms(work_node_h=4 * 20, deadline_h=30)
@@ -260,14 +316,16 @@ class TestNodeLives:
 
         assert life_h[0, 0] > life_h[0, 3]
 
-    def test_are_shorter_after_losses_of_late_than_after_as_many_long_ago(self):
-        losses, calm = [4, 0] * 10, [4] * 200
+    def test_are_shorter_than_usual_after_losses_of_late(self, monkeypatch):
+        counts = [[4] * 200 + [4, 0] * 10 + [4]]
+        of_late = self.lives_after(counts)[0, 0]
 
-        life_h = self.lives_after([[*losses, *calm, 0, 4], [*calm, *losses, 0, 4]])
+        monkeypatch.setattr(elastic_supply, "RECENT_BELIEF", 1e9)
 
-        assert life_h[0, 0] > life_h[1, 0]
+        assert of_late < 0.5 * self.lives_after(counts)[0, 0]
 
     @given(st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=3), max_size=30))
+    @example([[2, 2, 2]] * 7 + [[0, 0, 0], [1, 1, 1], [2, 2, 2]])
     @settings(max_examples=40, deadline=None)
     def test_are_positive_and_never_grow_with_the_level(self, rows):
         lives = NodeLives(zones=3, levels=4, tick_s=TICK_S)

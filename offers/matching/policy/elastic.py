@@ -24,19 +24,24 @@ from offers.matching.policy.elastic_terms import Decision, Floats, Ints, Observa
 # there is no idle time, a node that fell back to on-demand can never afford to leave it again.
 RESERVE_CHANGEOVERS = 4.0
 RESERVE_SHARE_MAX = 0.1
-# On-demand ahead of the net: bought where nine of ten futures need it, kept where two of five do,
+# On-demand ahead of the net: bought where nine of ten futures need it, kept where six do,
 BUY_CHANCE, KEEP_CHANCE = 0.9, 0.6
 # and left for a new spot node only if what this saves over its life is so many changeovers at the price of on-demand.
 LEAVE_CHANGEOVERS = 4.0
 STAY_BONUS = 0.07  # Of the shadow price: what a node that is up may earn less than the market before it is given up.
 EARNS_USD = -1e-9  # At least; the dearest zone needed earns nothing.
-WORTH_CHANGEOVERS = 5.0
+WORTH_CHANGEOVERS = 5.0  # Of work wait for each node that is started: few nodes do the last of it.
 USED_SHARE = 0.7  # Of nodes_max, held on average: no life counts beyond the time in which the work would be done.
 
 
 @dataclass(frozen=True, slots=True)
 class _Outlook:
-    """What a decision is made on. shadow_usd: per node-hour of work."""
+    """
+    What a decision is made on, at one tick.
+
+    shadow_usd, zone_usd, on_demand_usd: per node-hour of work, changeovers included. worth_s: work to start a node for.
+    buy_share, keep_share: of the places spot leaves empty, what on-demand has to fill. life_h: [zones, levels].
+    """
 
     shadow_usd: float
     short_chance: float
@@ -62,6 +67,7 @@ class ElasticPolicy:
         self._past = np.minimum(newest, levels).astype(np.int64).T
         for count in self._past:
             self._lives.see(count)
+        self._state_in = np.zeros(zones, bool)  # Zones that have a copy of the state.
 
     def decide(self, seen: Observation) -> Decision:
         """Return what to hold until the next tick."""
@@ -73,6 +79,7 @@ class ElasticPolicy:
         outlook = self._look(seen, max(ticks_left, 1))
         holding = self._choose(seen, count, outlook)
         forced = elastic_net.secure(holding, terms, seen, ticks_left=ticks_left)
+        self._state_in |= np.add(holding.spot, holding.on_demand) > 0
         work_s = terms.work_node_s - seen.progress_node_s
         figures: dict[str, float | tuple[float, ...]] = {
             "shadow_usd": outlook.shadow_usd,
@@ -142,16 +149,18 @@ class ElasticPolicy:
             held[zone, : len(lefts)] = True
         usd = np.asarray(seen.spot_usd)[:, None]
         earns = outlook.shadow_usd * (1 - np.minimum(left_s / 3600 / life_h, 1)) - usd
+        earns -= (self._copy_usd() / (life_h[:, 0] * np.maximum(count, 1)))[
+            :, None
+        ]  # Shared by all that may run there.
         earns += STAY_BONUS * outlook.shadow_usd * held
         earns[np.arange(terms.nodes_max) >= count[:, None]] = -np.inf
-        earns[np.asarray(seen.spot_usd) >= min(terms.on_demand_usd)] = -np.inf
         leaving_usd = LEAVE_CHANGEOVERS * outlook.on_demand_usd * terms.changeover_s / 3600
         pays_to_leave = (min(terms.on_demand_usd) - usd) * life_h > leaving_usd
 
         on_demand = self._on_demand(seen, outlook, idle=max(terms.nodes_max - int((earns >= EARNS_USD).sum()), 0))
         kept = min(on_demand, sum(map(len, seen.on_demand_left_s)))
         holding = Holding(spot=[0] * zones, on_demand=[0] * zones)
-        done_s = 0.0  # By the nodes taken, within this tick: no new ones are started once it is all that is left.
+        done_s = 0.0  # Of the work left, by the nodes taken: those that are up within this tick, new ones their share.
         for place in np.lexsort((~held.ravel(), -earns.ravel())):
             zone, level = divmod(int(place), terms.nodes_max)
             if earns[zone, level] < EARNS_USD or holding.nodes >= terms.nodes_max or done_s >= work_s:
@@ -165,6 +174,13 @@ class ElasticPolicy:
         if done_s < work_s:
             _fill(holding, terms, seen, min(on_demand, terms.nodes_max - holding.nodes))
         return holding
+
+    def _copy_usd(self) -> Floats:
+        """Return what bringing the state to each zone costs, [zones]: nothing where it is, or before the start."""
+        if not self._state_in.any():
+            return np.zeros(len(self.terms.zones))
+        copy_usd = np.asarray(self.terms.egress_usd)[self._state_in].min(axis=0)
+        return np.where(self._state_in, 0.0, copy_usd)
 
     def _on_demand(self, seen: Observation, outlook: _Outlook, *, idle: int) -> int:
         """Return how many on-demand nodes the futures call for, with `idle` places not taken by spot."""
