@@ -1,0 +1,15 @@
+"""The one door to numba: inner loops over sampled futures, compiled on first use and kept beside the sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from numba import njit
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+
+def compiled(kernel: Kernel) -> Kernel:
+    """Return the function as machine code of the same signature."""
+    return cast(Kernel, njit(cache=True)(kernel))
