@@ -1,8 +1,9 @@
 """
 What failed a moment ago: sold out, over a quota, dearer than agreed, slow to boot, broken. Remembered for a while.
 
-Failures double the time for which an offer is left alone; a machine that comes up ends it. What is sold out, dearer or
-slow is so for everybody; a quota and any other failure may be the account's own affair.
+Each time that it happens again doubles the time for which an offer is left alone; a machine that comes up ends it.
+What is sold out, dearer or slow is so for everybody; a quota and any other failure may be the account's own affair.
+What merely failed is tried again soon, however often: it may be all that there is, and it comes last for a while.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from offers.models import Account, Offer, Refusal
 from providers.base import ProviderError, Reason
 
 SOLD_OUT, QUOTA, PRICE, SLOW_BOOT, FAILED = "sold_out", "quota", "price", "slow_boot", "failed"
-LASTS = {  # For the first time; twice as long each time that it happens again, up to LASTS_MAX.
+LASTS = {  # For the first time; all but FAILED twice as long each time that it happens again, up to LASTS_MAX.
     SOLD_OUT: timedelta(minutes=2),
     QUOTA: timedelta(hours=6),
     PRICE: timedelta(minutes=10),
@@ -59,7 +60,8 @@ def remember(
     known = Refusal.objects.filter(**whose).first()
     recent = known is not None and now < known.until + FORGOTTEN_AFTER
     times = known.times + 1 if known is not None and recent else 1
-    until = now + min(LASTS[reason] * 2 ** min(times - 1, 16), LASTS_MAX)
+    again = 0 if reason == FAILED else min(times - 1, 16)
+    until = now + min(LASTS[reason] * 2**again, LASTS_MAX)
     news = {"why": why[:400], "machines": machines, "times": times, "at": now, "until": until}
     return Refusal.objects.update_or_create(**whose, defaults=news)[0]
 

@@ -61,6 +61,12 @@ class TestBarred:
             last = refusals.remember(offer=h100, reason="sold_out", why="no", now=NOON)
         assert last.until == NOON + timedelta(hours=24)
 
+    def test_tries_what_merely_failed_again_after_half_a_minute_however_often(self, h100):
+        for _ in range(5):
+            last = refusals.remember(offer=h100, reason="failed", why="lost", now=NOON)
+
+        assert (last.times, last.until) == (5, NOON + timedelta(seconds=30))
+
     def test_begins_anew_an_hour_after_the_last_one_ended(self, h100):
         refusals.remember(offer=h100, reason="sold_out", why="no", now=NOON)
 
