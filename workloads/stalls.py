@@ -162,7 +162,10 @@ class Stalls:
             row = self.row_of.get((0, pk))
             if unseen and row is not None and free[row] != NO_LIMIT:
                 free[row] -= 1
-        waiting = Workload.objects.filter(assigned__isnull=False)
+        # One that ends before it was placed will not take what was found for it.
+        waiting = Workload.objects.filter(assigned__isnull=False, stop_requested_at=None).exclude(
+            state__in=(Workload.State.STOPPING, *Workload.FINAL)
+        )
         for owner_id, assigned in waiting.values_list("owner_id", "assigned"):
             for pk, count, _, sell in (line for site in assigned["sites"] for line in site["lines"]):
                 row = self._row_of(pk, owner_id, Decimal(sell))

@@ -6,6 +6,7 @@ import pytest
 
 from tests.conftest import Site
 from workloads.models import Lease, Placement, Workload
+from workloads.seeking import seek
 
 pytestmark = pytest.mark.django_db
 
@@ -90,6 +91,20 @@ class TestStock:
         late = make_host("three", "home/rome")
         settle(hosts[0], late, seconds=8)
         assert sites_of(run) == ["home/berlin", "home/rome"]
+
+    def test_what_was_found_for_a_run_that_ended_before_it_was_placed_is_free(
+        self, make_host, order_run, settle, ada, clock
+    ):
+        host = make_host("one", "home/berlin")
+        first = order_run(sites=1)
+        seek(clock.now)
+        assert Workload.objects.get(pk=first).assigned
+        ada.ok("POST", f"/v1/workloads/{first}/stop")
+        second = order_run(sites=1)
+
+        settle(host, seconds=6)
+
+        assert [*map(sites_of, (first, second))] == [[], ["home/berlin"]]
 
 
 class TestReplacement:
