@@ -244,15 +244,24 @@ class TestAGang:
         assert decision.zone == 1
 
     def test_holds_a_choice_while_nothing_is_new(self):
-        policy = GangPolicy(terms(), past=past("1" * DAY, "1" * DAY))
-        policy.decide(seen(up=[True, True], spot_usd=[2.0, 1.9]))
-        zone = 0 if policy.decide(seen(up=[True, True], spot_usd=[2.0, 1.9])).zone == 0 else 1
-        prices = [2.0, 1.9] if zone == 0 else [1.9, 2.0]
+        policy = GangPolicy(terms(work_s=15 * 3600, deadline_s=16.5 * 3600), past=past("1" * DAY, "0" * DAY))
+        started = policy.decide(seen(up=[True, False], spot_usd=[2.0, 1.9]))
 
-        decision = policy.decide(seen(up=[True, True], spot_usd=prices, mode="spot", zone=zone, tick=1))
+        decision = policy.decide(seen(up=[True, False], spot_usd=[2.0, 1.9], mode="spot", zone=0, tick=1))
+        later = policy.decide(seen(up=[True, False], spot_usd=[2.0, 1.9], mode="spot", zone=0, tick=4))
 
-        assert decision.act == "stay"
-        assert decision.figures["because"] == "nothing new"
+        assert (started.act, started.zone) == ("start", 0)
+        assert (decision.act, decision.figures["because"]) == ("stay", "nothing new")
+        assert later.figures["because"] == "least expected cost"
+
+    def test_spends_slack_only_for_a_gain_that_is_worth_it(self):
+        short, ample = (terms(work_s=15 * 3600, deadline_s=hours * 3600) for hours in (15.8, 40))
+        observed = seen(up=[True, True], spot_usd=[1.0, 1.6], mode="spot", zone=1)
+        before = past("1" * DAY, "1" * DAY)
+
+        with_little, with_much = (decide(what, observed, before=before).figures for what in (short, ample))
+
+        assert with_little["slack_usd_per_h"] > 10 * with_much["slack_usd_per_h"] > 0
 
     def test_says_what_each_action_would_cost(self):
         observed = seen(up=[True, True], spot_usd=[3.0, 1.0], mode="spot", zone=0, progress_s=3600)

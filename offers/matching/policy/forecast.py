@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from offers.matching.hazard_prior import SPOT_PER_HOUR
+from offers.matching.policy.compiled import compiled
 from offers.matching.survival import AGES_S, Floats
 
 Bools = npt.NDArray[np.bool_]
@@ -19,7 +20,7 @@ Ints = npt.NDArray[np.int64]
 DOWN, UP = 0, 1
 # Weights of what is known before against flips seen: of the prior at each age, of all zones, of one zone's level.
 PRIOR_FLIPS, POOL_FLIPS, ZONE_FLIPS = 3.0, 6.0, 4.0
-LEVEL_FLIPS_MAX = 12.0  # A zone's level is never surer than after so many flips: markets change.
+LEVEL_FLIPS_MAX = 25.0  # A zone's level is never surer than after so many flips: markets change.
 FIRST_AGE_S = 7200.0  # Of a zone when first seen: long spells are met more often than short ones.
 CHANCE_MAX = 0.95
 
@@ -71,18 +72,28 @@ def lives_h(chances: Floats, *, tick_h: float, changeover_h: float, until_h: flo
 
     chances: of going down, [zones, ages]. until_h: lives are counted up to here.
     """
-    ages = chances.shape[1]
     stays = 1 - chances
     life = np.empty_like(chances)
-    life[:, -1] = np.minimum(tick_h / chances[:, -1], until_h)
-    for age in range(ages - 2, -1, -1):
-        life[:, age] = np.minimum(tick_h + stays[:, age] * life[:, age + 1], until_h)
+    _fill_lives(stays, tick_h, until_h, life)
     whole = int(np.ceil(changeover_h / tick_h - 1e-9))
+    ahead = np.arange(chances.shape[1])
     reached = np.ones_like(chances)
-    for tick in range(whole):
-        reached *= stays[:, np.minimum(np.arange(ages) + tick, ages - 1)]
-    after = life[:, np.minimum(np.arange(ages) + whole, ages - 1)] + whole * tick_h - changeover_h
+    for _ in range(whole):
+        reached *= stays[:, ahead]
+        ahead = np.minimum(ahead + 1, chances.shape[1] - 1)
+    after = life[:, ahead] + whole * tick_h - changeover_h
     return life, np.maximum(reached * after, 1e-3 * tick_h)
+
+
+@compiled
+def _fill_lives(stays: Floats, tick_h: float, until_h: float, life: Floats) -> None:
+    """Fill life from the oldest age down: [zones, ages]."""
+    for zone in range(stays.shape[0]):
+        to_come = min(tick_h / (1 - stays[zone, -1]), until_h)
+        life[zone, -1] = to_come
+        for age in range(stays.shape[1] - 2, -1, -1):
+            to_come = min(tick_h + stays[zone, age] * to_come, until_h)
+            life[zone, age] = to_come
 
 
 def gang_ups(counts: npt.NDArray[np.integer], now: Bools) -> Bools:

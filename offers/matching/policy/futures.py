@@ -10,7 +10,7 @@ from offers.matching.policy.compiled import compiled
 from offers.matching.policy.forecast import Bools, Forecast, Ints
 from offers.matching.survival import Floats
 
-MARKET_SPREAD = 0.3  # Of the logarithm of what makes all zones better or worse together, for as long as a job runs.
+MARKET_SPREAD = 0.2  # Of the logarithm of what makes all zones better or worse together, for as long as a job runs.
 FLIPS_MAX = 8192  # Of all zones in one future, shared equally; later ones are left out.
 
 

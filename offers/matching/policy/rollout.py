@@ -100,7 +100,7 @@ def _cost(
             if mode == SPOT and other == zone and not up[other]:
                 mode, left_s = IDLE, 0.0
             flip += 1
-        slack_usd = _slack_usd(market, now, work_s, need)
+        slack_usd = slack_usd_per_hour(market, now, work_s, need)
         to_mode, to = _choose(market, now, work_s, slack_usd, up, born, mode, zone, eager)
         if to_mode != IDLE and (to_mode != mode or to != zone):
             left_s = market.changeover_s
@@ -110,7 +110,7 @@ def _cost(
 
 
 @compiled
-def _slack_usd(market: Market, now: int, work_s: float, need: float) -> float:
+def slack_usd_per_hour(market: Market, now: int, work_s: float, need: float) -> float:
     """Return what an hour of slack is worth."""
     slack_s = (market.ticks - now) * market.tick_s - work_s - market.changeover_s
     if slack_s < market.tick_s:
