@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from django.db.models import Count, Max
 from django.utils import timezone
 
 from offers import availability
@@ -20,28 +21,50 @@ LEARNT_FOR = timedelta(minutes=10)
 TICK_S, LOOKED_BACK = 600.0, 288  # How long capacity was there before we took it: two days back, in ten minutes.
 
 
+Marks = Mapping[tuple[str, str], tuple[int, int]]  # (spells, last spell) by (provider, market).
+
+
 class Lessons:
-    """The hazards of one process, learnt anew every LEARNT_FOR."""
+    """The hazards of one process. Every LEARNT_FOR it looks for spells that came or grew old, and learns anew."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._hazards: hazard.Hazards | None = None
         self._at: datetime | None = None
+        self._learnt_from: Marks = {}
 
     def rates_per_hour(self, lines: Sequence[Line]) -> Floats:
         """Return losses per hour of each line by age: [lines, ages]."""
         with self._lock:
-            now = timezone.now()
-            if self._hazards is None or self._at is None or not timedelta(0) <= now - self._at < LEARNT_FOR:
-                self._hazards, self._at = hazard.learn(spells(now=now)), now
-            return self._hazards.rates_per_hour(lines)
+            return self._learnt().rates_per_hour(lines)
+
+    def learnt_from(self) -> Marks:
+        """Return what marks the spells behind the rates; where a mark is another, so are the rates."""
+        with self._lock:
+            self._learnt()
+            return self._learnt_from
 
     def forget(self) -> None:
-        """Learn anew when next asked."""
-        self._hazards = None
+        """Look again when next asked."""
+        with self._lock:
+            self._at = None
+
+    def _learnt(self) -> hazard.Hazards:
+        now = timezone.now()
+        if self._hazards is None or self._at is None or not timedelta(0) <= now - self._at < LEARNT_FOR:
+            self._at, marks = now, _marks(now)
+            if self._hazards is None or marks != self._learnt_from:
+                self._hazards, self._learnt_from = hazard.learn(spells(now=now)), marks
+        return self._hazards
 
 
 LESSONS = Lessons()
+
+
+def _marks(now: datetime) -> Marks:
+    kept = Spell.objects.filter(at__gt=now - KEPT_FOR).order_by()
+    marked = kept.values_list("provider", "market").annotate(Count("id"), Max("id"))
+    return {(provider, market): (count, last) for provider, market, count, last in marked}
 
 
 def spells(*, now: datetime) -> Iterable[hazard.Spell]:

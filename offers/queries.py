@@ -115,7 +115,7 @@ def _sold(row: shelf.Row) -> OpenOffer:
     return shelf.offer_of(row, sell_price)
 
 
-SHELF = shelf.Shelf(_sold, rates=lessons.LESSONS.rates_per_hour)
+SHELF = shelf.Shelf(_sold, lessons.LESSONS.rates_per_hour, lessons.LESSONS.learnt_from)
 
 
 def sources(*, now: datetime) -> list[dict[str, Any]]:

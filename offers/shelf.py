@@ -9,7 +9,8 @@ its own writes, and forgets them when they were rolled back.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from django.db import connection
@@ -27,19 +28,26 @@ GONE_AT = COLUMNS.index("gone_at")
 CHUNK = 5000
 Row = tuple[Any, ...]  # COLUMNS.
 Open = Callable[[Row], OpenOffer]
+Marks = Mapping[tuple[str, str], Any]
 
 
 class Shelf:
     """One book for the threads of a process. `rates` tells how often machines are lost, when a row is taken in."""
 
-    def __init__(self, open_offer: Open, rates: Rates = PRIOR) -> None:
-        """open_offer: makes an offer at the customer's price of a row."""
-        self.open_offer, self.rates = open_offer, rates
+    def __init__(self, open_offer: Open, rates: Rates = PRIOR, learnt_from: Callable[[], Marks] = dict) -> None:
+        """
+        Begin without a book.
+
+        open_offer: makes an offer at the customer's price of a row. learnt_from: {(provider, market): anything}; where
+        it tells something else than before, the rows there are rated anew.
+        """
+        self.open_offer, self.rates, self.learnt_from = open_offer, rates, learnt_from
         self._lock = threading.Lock()
         self._book: Book | None = None
         self._file = -1  # The table's file: another one when it was emptied.
         self._settled = 0  # Below this transaction, all that was written is in the book.
         self._unsettled: dict[int, Row] = {}
+        self._rated_from: Marks = {}
 
     def book(self) -> Book:
         """Return the open offers as they are now, at the customer's price."""
@@ -49,6 +57,7 @@ class Shelf:
                 self._load(horizon)
             else:
                 self._read_news()
+                self._rate_anew()
             self._file, self._settled = file, horizon
             assert self._book is not None
             return self._book
@@ -60,6 +69,7 @@ class Shelf:
 
     def _load(self, horizon: int) -> None:
         self._unsettled = {row[0]: row for row in _rows(Q(version__gte=horizon))}
+        self._rated_from = self.learnt_from()
         rows = Offer.objects.filter(gone_at=None).values_list(*COLUMNS).iterator(chunk_size=CHUNK)
         self._book = book_of(map(self.open_offer, rows), rates=self.rates)
 
@@ -74,6 +84,17 @@ class Shelf:
         gone = [row[0] for row in news if row[GONE_AT] is not None] + [pk for pk in lost if pk not in back]
         if open_now or gone:
             self._book = self._book.changed(open_now, gone=gone, rates=self.rates)
+
+    def _rate_anew(self) -> None:
+        """Take in the rows again of which something was learnt."""
+        assert self._book is not None
+        marks = self.learnt_from()
+        if marks == self._rated_from:
+            return
+        changed = [place for place in {*marks, *self._rated_from} if marks.get(place) != self._rated_from.get(place)]
+        rows = chain.from_iterable(_rows(Q(gone_at=None, provider=who, market=market)) for who, market in changed)
+        self._book = self._book.changed(map(self.open_offer, rows), rates=self.rates)
+        self._rated_from = marks
 
 
 def offer_of(row: Sequence[Any], sell_price: Callable[[Any], Any]) -> OpenOffer:

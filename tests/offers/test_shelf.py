@@ -4,11 +4,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from threading import Thread
 
+import numpy as np
 import pytest
 from django.db import connection, connections, transaction
 
-from offers import operations, poll, queries
+from offers import lessons, operations, poll, queries
 from offers.matching.need import Need
+from offers.matching.survival import AGES_S
 from offers.models import Account, Host, Offer, Reservation, Source, this_transaction
 from offers.shelf import Shelf
 from providers.base import Listing, Market, Stock
@@ -34,6 +36,11 @@ def shelf() -> Shelf:
 def prices(of: Shelf) -> dict[str, str]:
     book = of.book()
     return {book.text("machine_type", row): f"{book.offer(row).usd_per_hour:.2f}" for row in range(len(book))}
+
+
+def losses(of: Shelf) -> dict[str, float]:
+    book = of.book()
+    return {book.text("machine_type", row): round(float(book.losses_per_hour[row]), 1) for row in range(len(book))}
 
 
 class TestShelf:
@@ -106,6 +113,41 @@ class TestShelf:
         kept.forget()
 
         assert prices(kept) == {"a": "4.00"}
+
+
+class TestLearning:
+    def test_rates_anew_where_something_was_learnt_and_nowhere_else(self):
+        marks, asked = {("acme", "on_demand"): 1, ("acme", "spot"): 1}, []
+
+        def rates(lines):
+            asked.extend(line.key[3] for line in lines)
+            return np.full((len(lines), len(AGES_S)), 0.5 if marks["acme", "spot"] == 1 else 0.2)
+
+        page(listing("firm"), listing("spot", market=Market.SPOT))
+        of = Shelf(queries._sold, rates, lambda: dict(marks))
+        before = losses(of)
+        asked.clear()
+        of.book()
+        marks["acme", "spot"] = 2
+        after = losses(of)
+
+        assert before == {"firm": 0.5, "spot": 0.5}
+        assert after == {"firm": 0.5, "spot": 0.2}
+        assert asked == ["spot"]
+
+    def test_the_shelf_of_the_process_follows_what_leases_teach(self, clock):
+        page(listing("spot", market=Market.SPOT))
+        learner = lessons.Lessons()
+        of = Shelf(queries._sold, learner.rates_per_hour, learner.learnt_from)
+        before = losses(of)["spot"]
+        offer = Offer.objects.get()
+        for _ in range(20):
+            lessons.note_lease(offer=offer, opened_at=NOON - timedelta(minutes=6), closed_at=NOON, lost=True)
+        soon = losses(of)["spot"]
+        clock.forward(minutes=11)
+
+        assert soon == before
+        assert losses(of)["spot"] > 1.2 * before
 
 
 @pytest.mark.django_db(transaction=True)
