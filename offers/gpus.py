@@ -59,12 +59,12 @@ RTX-PRO-6000 | RTX-PRO-6000 | N | 96 | 503 | RTX-PRO-6000-Blackwell, RTXPro6000,
 RTX-PRO-5000 | RTX-PRO-5000 | N | 48 | | RTX PRO 5000 Blackwell, RTX PRO 5000
 RTX-PRO-4500 | RTX-PRO-4500 | N | 32 | | RTX PRO 4500 Blackwell
 RTX-PRO-4000 | RTX-PRO-4000 | N | 24 | | RTX PRO 4000 Blackwell
-RTX6000-Ada | RTX6000-Ada | N | 48 | 182 | RTX 6000 Ada, RTX 6000 Ada Generation, RTX6000Ada 48GB, 6000 Ada
-RTX5880-Ada | RTX5880-Ada | N | 48 | 139 | RTX 5880 Ada, RTX 5880 Ada Generation
-RTX5000-Ada | RTX5000-Ada | N | 32 | 130 | RTX 5000 Ada, RTX 5000 Ada Generation
-RTX4500-Ada | RTX4500-Ada | N | 24 | 79 | RTX 4500 Ada, RTX 4500 Ada Generation
-RTX4000-Ada | RTX4000-Ada | N | 20 | 53 | RTX 4000 Ada, RTX 4000 Ada Generation, RTX 4000 SFF Ada, RTX 4000 SFF Ada Generation
-RTX2000-Ada | RTX2000-Ada | N | 16 | 24 | RTX 2000 Ada, RTX 2000 Ada Generation
+RTX6000-Ada | RTX6000-Ada | N | 48 | 364 | RTX 6000 Ada, RTX 6000 Ada Generation, RTX6000Ada 48GB, 6000 Ada
+RTX5880-Ada | RTX5880-Ada | N | 48 | 277 | RTX 5880 Ada, RTX 5880 Ada Generation
+RTX5000-Ada | RTX5000-Ada | N | 32 | 261 | RTX 5000 Ada, RTX 5000 Ada Generation
+RTX4500-Ada | RTX4500-Ada | N | 24 | 158 | RTX 4500 Ada, RTX 4500 Ada Generation
+RTX4000-Ada | RTX4000-Ada | N | 20 | 107 | RTX 4000 Ada, RTX 4000 Ada Generation, RTX 4000 SFF Ada, RTX 4000 SFF Ada Generation
+RTX2000-Ada | RTX2000-Ada | N | 16 | 48 | RTX 2000 Ada, RTX 2000 Ada Generation
 RTX5090 | RTX5090 | N | 32 | 210 | RTX 5090, RTX 5090 D
 RTX5080 | RTX5080 | N | 16 | 113 | RTX 5080
 RTX5070Ti | RTX5070Ti | N | 16 | 88 | RTX 5070 Ti
@@ -139,8 +139,8 @@ V620 | V620 | A | 32 | | Radeon-Pro-V620
 V710 | V710 | A | 28 | | Radeon-Pro-V710
 Gaudi | Gaudi | I | 32 | | Gaudi HL-205, HL-205, Gaudi1
 Gaudi2 | Gaudi2 | I | 96 | 432 | HL-225, Gaudi 2
-Gaudi3 | Gaudi3 | I | 128 | 1835 | HL-325, HL-325L, Gaudi 3
-Trainium | Trainium | W | 32 | 95 | Trainium1, Trn1
+Gaudi3 | Gaudi3 | I | 128 | 1677 | HL-325, HL-325L, Gaudi 3
+Trainium | Trainium | W | 32 | 190 | Trainium1, Trn1
 Trainium2 | Trainium2 | W | 96 | 667 | Trn2
 Trainium3 | Trainium3 | W | 144 | | Trn3
 Inferentia | Inferentia | W | 8 | | Inferentia1, Inf1
