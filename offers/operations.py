@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from offers import marketplace, poll, queries
+from offers import benchmarks, marketplace, poll, queries
 from offers.matching import estimate, solve
 from offers.matching.book import Line
 from offers.matching.need import Need
@@ -87,7 +87,8 @@ def quote(
     hold it are out. barred: lines that are left alone for now, and
     why. held: machines in use of offers that the team has reserved. Raises NeedUnmet, BudgetBelowCheapest.
     """
-    speed = estimate.speed_for(need, measured=measured, profile=profile)
+    machines = benchmarks.machines(profile.precision) if profile else {}
+    speed = estimate.speed_for(need, measured=measured, profile=profile, machines=machines)
     if profile is not None and need.min_memory_gib is None and need.chips != {"cpu"}:
         need = replace(need, min_memory_gib=round(profile.memory.chip_gib, 3))
     answer = solve.solve(

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.db.models import Count, F, Q, QuerySet, Sum
 
-from offers import accounts, refusals
+from offers import accounts, benchmarks, refusals
 from offers.matching import estimate
 from offers.matching import need as needs
 from offers.matching import profile as profiles
@@ -79,11 +79,13 @@ def site_size(workload: Workload) -> int:
 
 def speed(workload: Workload) -> estimate.Speed:
     """Return how fast a workload is taken to be: as it was measured, stated or predicted."""
-    program = workload.program
+    owner_id, sha256 = workload.owner_id, workload.program.sha256
+    profile = profile_of(owner_id=owner_id, program_sha256=sha256)
     return estimate.speed_for(
         needs.parse(workload.quote.need),
-        measured=measured_speed(owner_id=workload.owner_id, program_sha256=program.sha256),
-        profile=profile_of(owner_id=workload.owner_id, program_sha256=program.sha256),
+        measured=measured_speed(owner_id=owner_id, program_sha256=sha256),
+        profile=profile,
+        machines=benchmarks.machines(profile.precision) if profile else {},
     )
 
 

@@ -16,6 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from broker.api import bodies
 from broker.api.errors import Refused, plain
 from broker.api.keys import calling_host
+from offers import benchmarks
 from offers import operations as market
 from workloads import nodes
 
@@ -135,7 +136,8 @@ def _hardware(body: dict[str, Any]) -> dict[str, Any]:
         for chip in said["accelerators"][:64]
     ]
     numbers = {name: _number(said.get(name)) for name in ("vcpus", "ram_gib", "disk_free_gib")}
-    return {**numbers, **{n: str(said.get(n, ""))[:80] for n in ("hostname", "os", "python")}, "accelerators": chips}
+    texts = {name: str(said.get(name, ""))[:80] for name in ("hostname", "os", "python")}
+    return {**numbers, **texts, "accelerators": chips, "benchmarks": benchmarks.readable(said.get("benchmarks"))}
 
 
 def _usage(said: Any) -> dict[str, Any] | None:

@@ -96,6 +96,7 @@ class Speed:
         known = {name: (rate, PROBED_SIGMA) for name, rate in self._probed().items()}
         known |= {name: (rate, MEASURED_SIGMA) for name, rate in self.by_accelerator.items()}
         scaled = []
+        known.pop("CPU", None)  # Any processor with any number of cores: no measure for others.
         for name, (samples_per_s, sigma) in sorted(known.items()):
             if ratio := self._ratio(accelerator, name):
                 factor, own = ratio

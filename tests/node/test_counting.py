@@ -212,6 +212,7 @@ def test_looking_changes_nothing():
 def test_the_yardstick_measures_rates_that_grow_with_size():
     measured = yardstick.measure()
 
+    assert measured["precision"] == "fp32"
     assert measured["launch_s"] > 0
     for curve in (measured["compute"], measured["memory"]):
         assert len(curve) >= 5

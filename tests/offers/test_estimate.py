@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offers import gpus
 from offers.matching import chips, estimate, roofline
 from offers.matching.estimate import UNKNOWN, Speed, speed_for
 from offers.matching.need import Need
 from offers.matching.profile import Profile, Work
+from offers.matching.roofline import Machine
 
 ARITHMETIC = Profile(
     work=(Work(1e13, 1e6, 1),),
@@ -146,3 +148,17 @@ class TestSpeedFor:
 
         assert speed is UNKNOWN
         assert (speed.of("H100-SXM"), speed.rate("H100-SXM"), speed.sigma("H100-SXM")) == (None, None, None)
+
+
+@pytest.mark.parametrize("name", chips.names())
+def test_the_two_tables_of_chips_agree(name):
+    assert gpus.find(name).tflops == pytest.approx(chips.find(name).peak_tflops("bf16"), rel=0.15)
+
+
+def test_a_processor_is_no_measure_for_another_chip():
+    machine = Machine(compute=((1.0, 1e11),), memory=((1.0, 1e10),), launch_s=1e-6)
+    on_cpu = replace(ARITHMETIC, accelerator="CPU", samples_per_s=0.001)
+    speed = speed_for(Need(), measured={}, profile=on_cpu, machines={"CPU": machine})
+
+    assert speed.rate("CPU").source == "probed"
+    assert speed.rate("H100-SXM").source == "predicted"

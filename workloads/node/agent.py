@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from .benchmark import Benchmark
 from .hardware import discover, usage
 from .lease import Lease, Report, Setting, forget, leftovers
 from .link import Backoff, Link, Refused, Unreachable
@@ -44,6 +45,7 @@ class Agent:
         self._ending: dict[int, threading.Thread] = {}
         self._ended: dict[int, Report] = {}
         self._notices = Watcher(heard=self.wake)
+        self._benchmark = Benchmark(state=host.state, shares=len(self._hardware()["accelerators"]) or 1)
         self._setting = Setting(
             state=host.state, broker=host.broker, address=host.address, connect=self._connect, news=self._news
         )
@@ -74,9 +76,11 @@ class Agent:
                 continue
             backoff.reset()
             self.reconcile(orders)
+            self._benchmark.go_on(self._hardware()["accelerators"], leased=bool(orders or self._leases))
             # A lease that changed is told at once: the customer waits for it.
             self._stop.wait(SHORTEST_BEAT_S)
             self._news.wait(max(0.0, next_beat_s - SHORTEST_BEAT_S))
+        self._benchmark.stop()
         self._say_goodbye(link)
         link.close()
         self._end_all()
@@ -113,15 +117,19 @@ class Agent:
     def _beat(self, notice: Notice | None = None) -> dict[str, Any]:
         reports = [lease.report() for lease in list(self._leases.values())]
         notice = notice or self._notices.notice
+        hardware = self._hardware()
         return {
             "boot_id": self._boot_id,
             "version": _version(),
             "address": self._host.address,
-            "hardware": discover(state=self._host.state, accelerators=self._host.accelerators),
+            "hardware": {**hardware, "benchmarks": self._benchmark.measured(hardware["accelerators"])},
             "usage": usage(),
             "notice": notice.as_json() if notice else None,
             "nodes": reports + list(self._ended.values()),
         }
+
+    def _hardware(self) -> dict[str, Any]:
+        return discover(state=self._host.state, accelerators=self._host.accelerators)
 
     def _start(self, order: dict[str, Any]) -> None:
         lease = int(order["lease"])

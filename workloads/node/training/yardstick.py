@@ -7,8 +7,11 @@ reads the answer.
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .counting import Counting
+from .counting import PRECISIONS, Counting
 
 SIDES = {"cpu": (16, 32, 64, 128, 256, 512, 1024), "cuda": (64, 256, 1024, 4096, 8192)}  # Of square matrices.
 NUMBERS = {"cpu": (2**8, 2**12, 2**16, 2**20, 2**23), "cuda": (2**10, 2**16, 2**22, 2**27)}  # Of a vector.
@@ -25,10 +28,27 @@ POOL_BYTES, POOL_PAIRS = 2**26, 256
 BATCH_S = 0.002  # Operations are timed so long together, that the clock does not matter.
 
 
+def main() -> None:
+    """Write a list of what `measure` returns, for each precision that models are trained in on this host."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--threads", type=int, default=1, help="of a host without GPUs")
+    torch.set_num_threads(parser.parse_args().threads)
+    if torch.cuda.is_available():
+        half = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        measured = [measure(device="cuda", dtype=dtype) for dtype in (half, torch.float32)]
+    else:
+        measured = [measure()]
+    sys.stdout.write(json.dumps(measured))
+
+
 def measure(
     *, device: str = "cpu", dtype: torch.dtype = torch.float32, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, Any]:
-    """{"compute": [[flops, flops/s]], "memory": [[bytes, bytes/s]], "launch_s"} of `device`, "cpu" or "cuda"."""
+    """
+    What `device`, "cpu" or "cuda", reaches, in matrix products of `dtype`.
+
+    {"precision", "compute": [[flops, flops/s]], "memory": [[bytes, bytes/s]], "launch_s"}.
+    """
     launch_s = _launch_s(device=device, clock=clock)
     compute = []
     for side in SIDES[device]:
@@ -40,7 +60,8 @@ def measure(
         pool = _pool(8 * count, lambda n=count: torch.randn(n, device=device))
         seconds = _seconds(lambda pairs=pool: torch.add(*next(pairs)), device=device, clock=clock)
         memory.append([12.0 * count, 12.0 * count / seconds])
-    return {"compute": compute, "memory": memory, "launch_s": launch_s}
+    precision = PRECISIONS[dtype]
+    return {"precision": precision, "compute": compute, "memory": memory, "launch_s": launch_s}
 
 
 def _pool(pair_bytes: int, make: Callable[[], torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -88,3 +109,7 @@ def _seconds(work: Callable[[], object], *, device: str, clock: Callable[[], flo
 
 def _nothing() -> None:
     pass
+
+
+if __name__ == "__main__":
+    main()
