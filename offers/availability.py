@@ -22,6 +22,7 @@ class Past:
 
     machines: NDArray[np.int64]  # [offers, ticks]: free at the beginning of the tick.
     usd_per_hour: NDArray[np.float64]  # [offers, ticks]: one machine's, as the provider charges it; nan: not offered.
+    known: NDArray[np.bool_]  # [offers, ticks]: False before the offer was first seen.
 
 
 def past(offer_ids: Sequence[int], *, now: datetime, tick_s: float, ticks: int) -> Past:
@@ -30,16 +31,17 @@ def past(offer_ids: Sequence[int], *, now: datetime, tick_s: float, ticks: int) 
     at = np.array([start.timestamp() for start in starts])
     machines = np.zeros((len(offer_ids), ticks), dtype=np.int64)
     usd = np.full((len(offer_ids), ticks), np.nan)
+    known = np.zeros((len(offer_ids), ticks), dtype=np.bool_)
     samples = _samples(offer_ids, since=starts[0] if starts else now, until=now)
     for row, pk in enumerate(offer_ids):
         seen = samples.get(pk, [])
         if not seen:
             continue
         last = np.searchsorted(np.array([one[0] for one in seen]), at, side="right") - 1
-        known = last >= 0
-        machines[row, known] = np.array([one[1] for one in seen])[last[known]]
-        usd[row, known] = np.array([one[2] for one in seen])[last[known]]
-    return Past(machines, usd)
+        known[row] = last >= 0
+        machines[row, known[row]] = np.array([one[1] for one in seen])[last[known[row]]]
+        usd[row, known[row]] = np.array([one[2] for one in seen])[last[known[row]]]
+    return Past(machines, usd, known)
 
 
 def up_s(offer_ids: Sequence[int], *, now: datetime, tick_s: float, ticks: int) -> list[float]:

@@ -78,7 +78,7 @@ Targets = tuple[Sequence[int], Sequence[int], dict[str, Any]]  # Spot and on-dem
 
 
 def _of_many(seen: Vantage, zones: list[Zone], terms: Terms, observation: Observation, past: Ints) -> Targets:
-    decision = ElasticPolicy(terms, past=past).decide(observation)
+    decision = ElasticPolicy(terms, past=np.maximum(past, 0)).decide(observation)
     figures = {name: _rounded(value) for name, value in decision.figures.items() if not isinstance(value, tuple)}
     prices = decision.figures["zone_usd"]
     assert isinstance(prices, tuple)
@@ -99,7 +99,7 @@ def _of_one(seen: Vantage, zones: list[Zone], terms: Terms, observation: Observa
     )
     at = next((index for index, zone in enumerate(zones) if zone.spot_sites or zone.sure_sites), None)
     mode = "idle" if at is None else "spot" if zones[at].spot_sites else "on_demand"
-    decision = GangPolicy(gang, past=past > 0).decide(
+    decision = GangPolicy(gang, past=past > 0, known=past >= 0).decide(
         GangSeen(
             tick=int(observation.elapsed_s // terms.tick_s),
             up=np.array(observation.available) > 0,
@@ -171,14 +171,12 @@ def _usd(sites: list[Site], way: Way | None) -> float:
 
 
 def _past(seen: Vantage, zones: list[Zone]) -> Ints:
-    """Return [zones, ticks]: whether a spot site could have been had."""
+    """Return [zones, ticks]: whether a spot site could have been had; -1 before the place was heard of."""
     ticks = int(HISTORY / timedelta(seconds=settings.POLICY_EVERY_S))
     lines = [zone.place.spot.lines[0] if zone.place and zone.place.spot else (0, 1) for zone in zones]
-    past = availability.past(
-        [pk for pk, _ in lines], now=seen.now, tick_s=settings.POLICY_EVERY_S, ticks=ticks
-    ).machines
+    past = availability.past([pk for pk, _ in lines], now=seen.now, tick_s=settings.POLICY_EVERY_S, ticks=ticks)
     wanted = np.array([count for _, count in lines])[:, None]
-    return np.minimum(past // wanted, 1)
+    return np.where(past.known, np.minimum(past.machines // wanted, 1), -1)
 
 
 def _changes(

@@ -127,9 +127,15 @@ def _of_price(need: Need, book: Book, speed: Speed) -> Tests:
         most = int(need.max_usd_per_hour.scaleb(6))
         yield f"max_usd_per_hour: {need.max_usd_per_hour.normalize():f}", "max_usd_per_hour", book.micro_usd <= most
     if need.samples is not None:
-        known = {chip for chip in book.words["accelerator"].things if speed.of(chip) is not None}
+        known = {chip for chip in _chips(need, book) if speed.of(chip) is not None}
         if known:
             yield "a known speed", None, _where(book, "accelerator", known.__contains__)
+
+
+def _chips(need: Need, book: Book) -> set[str]:
+    """Return the accelerators that are wanted and in the book; its words may be of rows that are gone."""
+    here = {book.words["accelerator"].things[code] for code in np.flatnonzero(np.bincount(book.accelerator))}
+    return {chip for chip in here if chip.casefold() in need.chips} if need.wishes else here
 
 
 def _of_the_moment(need: Need, book: Book, scope: Scope) -> Tests:

@@ -28,6 +28,26 @@ MIXED = book(
 )  # fmt: skip
 
 
+class TestAKnownSpeed:
+    """What ran on a processor says nothing of other chips."""
+
+    BOOK = book(offer(1, chip="CPU"), offer(2, chip="H100-SXM"), offer(3, chip="T4"))
+    SPEED = Speed(source="measured", by_accelerator={"CPU": 5.0})
+
+    def test_keeps_what_is_known_where_anything_is(self):
+        assert left(held(Need(samples=9), self.BOOK, speed=self.SPEED)) == {1}
+
+    def test_rules_out_nothing_where_nothing_that_is_wanted_is_known(self):
+        need = Need(samples=9, accelerator="H100")
+
+        assert left(held(need, self.BOOK, speed=self.SPEED)) == {2}
+
+    def test_a_chip_that_is_gone_from_the_book_does_not_count(self):
+        smaller = self.BOOK.changed([], gone=[1])
+
+        assert left(held(Need(samples=9), smaller, speed=self.SPEED)) == {2, 3}
+
+
 class TestSieve:
     @pytest.mark.parametrize(
         ("need", "constraint", "stays"),

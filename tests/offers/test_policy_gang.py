@@ -422,3 +422,32 @@ class TestOnARealTrace:
             assert on_time
 
         assert ours_usd < 0.95 * uniform_usd
+
+
+class TestAZoneThatIsNew:
+    def test_was_not_down_before_it_was_heard_of(self):
+        ups = np.array([[True] * 48, [False] * 47 + [True]])
+        unheard = np.ones_like(ups)
+        unheard[1, :47] = False
+        forecasts = [Forecast(zones=2, tick_s=600) for _ in range(2)]
+        for tick in range(48):
+            forecasts[0].see(ups[:, tick])
+            forecasts[1].see(ups[:, tick], unheard[:, tick])
+
+        as_down, as_new = forecasts
+        assert as_down.hours[1, 0].sum() == pytest.approx(47 / 6)
+        assert as_new.hours[1].sum() == 0
+        assert as_new.flips.sum() == 0
+        assert (as_new.hours[0] == as_down.hours[0]).all()
+        assert as_new.up.all()
+        assert as_new.age[1] == 12  # Two hours, as any zone when it is first seen.
+
+    def test_is_moved_to_when_it_is_much_cheaper(self):
+        observed = seen(up=[True, True], spot_usd=[5.0, 0.5], mode="spot", zone=0)
+        before = past("1" * 2 * DAY, "0" * 2 * DAY)
+        known = np.ones(before.shape, bool)
+        known[1] = False
+
+        decision = GangPolicy(terms(work_s=5 * 3600, deadline_s=48 * 3600), past=before, known=known).decide(observed)
+
+        assert (decision.act, decision.zone) == ("move", 1)

@@ -40,18 +40,18 @@ class Forecast:
         self.hours = np.zeros((zones, 2, len(AGES_S)))
         self.up: Bools = np.zeros(zones, bool)
         self.age: Ints = np.full(zones, min(int(FIRST_AGE_S / tick_s), self.ages - 1), np.int64)
-        self.is_new = True
+        self._known: Bools = np.zeros(zones, bool)
 
-    def see(self, up: Bools) -> None:
-        """Learn from one more tick. up: [zones]."""
-        if not self.is_new:
-            flipped = up != self.up
-            cell = (np.arange(len(up)), self.up.astype(np.int64), self.column[self.age])
-            self.hours[cell] += self.tick_h
-            self.flips[cell] += flipped
-            self.age = np.where(flipped, 0, np.minimum(self.age + 1, self.ages - 1))
-        self.up = up.copy()
-        self.is_new = False
+    def see(self, up: Bools, known: Bools | None = None) -> None:
+        """Learn from one more tick. up: [zones]; known: of which zones anything is known yet, None: of all."""
+        known = np.ones(len(up), bool) if known is None else known
+        before = self._known & known
+        flipped = (up != self.up) & before
+        cell = (np.arange(len(up)), self.up.astype(np.int64), self.column[self.age])
+        self.hours[cell] += self.tick_h * before
+        self.flips[cell] += flipped
+        self.age = np.where(flipped, 0, np.minimum(self.age + before, self.ages - 1))
+        self.up, self._known = up & known, known.copy()
 
     def chances(self) -> Floats:
         """Return the chance that a zone flips at the next tick: [zones, state, ages]."""

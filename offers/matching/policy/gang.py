@@ -45,14 +45,16 @@ Action = tuple[str, int | None]
 class GangPolicy:
     """Decides tick by tick for one gang; learns only from the past it is shown and from what it sees."""
 
-    def __init__(self, terms: GangTerms, *, past: npt.NDArray[Any], seed: int = 0) -> None:
+    def __init__(self, terms: GangTerms, *, past: npt.NDArray[Any], known: Bools | None = None, seed: int = 0) -> None:
         """
         Begin with what was seen before the start, one tick apart. past: [zones, ticks], may have no tick.
 
-        Either bools, whether the gang could have run, or counts of nodes, from which its size is guessed.
+        Either bools, whether the gang could have run, or counts of nodes, from which its size is guessed. known:
+        False where a zone was not heard of yet; None: all were.
         """
         self.terms = terms
         self._past: npt.NDArray[Any] | None = past
+        self._known = np.ones(past.shape, bool) if known is None else known
         self._forecast = Forecast(zones=len(terms.zones), tick_s=terms.tick_s)
         self._seed = seed
         self._chosen: Action | None = None
@@ -79,7 +81,7 @@ class GangPolicy:
         if self._past is not None and self._past.shape[1]:
             ups = self._past if self._past.dtype == bool else gang_ups(self._past, up)
             for tick in range(ups.shape[1]):
-                self._forecast.see(ups[:, tick])
+                self._forecast.see(ups[:, tick], self._known[:, tick])
         self._past = None
         self._forecast.see(up)
 
@@ -108,7 +110,8 @@ class GangPolicy:
             return actions[0] if actions else self._too_late(seen, market)
         race = self._race(seen, market, chances, actions)
         held = (seen.mode, seen.zone)
-        best = race.best(actions.index(held) if seen.mode != IDLE and held in actions else None)
+        runs = actions.index(held) if seen.mode != IDLE and held in actions else None
+        best = race.best(runs, looks=max(LOOK_S / self.terms.tick_s, 1.0))
         usd = race.usd_by_action()
         figures["expected_usd"] = {self._name(action): usd[i] for i, action in enumerate(actions) if i in usd}
         figures["futures"] = race.usd.shape[1]
@@ -229,8 +232,13 @@ class _Race:
         order = order[behind.mean(1)[order] <= CLEAR * doubt[order]]
         return _Race(self.plays[order], self.actions[order], usd[order])
 
-    def best(self, held: int | None) -> int:
-        """Return the action to take: the cheapest, unless it gains too little over what is held."""
+    def best(self, held: int | None, *, looks: float = 1.0) -> int:
+        """
+        Return the action to take: the cheapest, unless it gains too little over what is held.
+
+        looks: ticks until the next look. A rule may leave what is held at the next tick, which costs little; the policy
+        itself would not look again so soon.
+        """
         means = self.usd.mean(1)
         first = int(np.argmin(means))
         of_held = np.flatnonzero(self.actions == held) if held is not None else np.zeros(0, int)
@@ -238,7 +246,7 @@ class _Race:
             stay = of_held[np.argmin(means[of_held])]
             behind = self.usd[stay] - self.usd[first]
             doubt = behind.std() / math.sqrt(len(behind))
-            if behind.mean() <= DOUBT * doubt + GAIN * means[first]:
+            if looks * behind.mean() <= DOUBT * doubt + GAIN * means[first]:
                 return int(self.actions[stay])
         return int(self.actions[first])
 
