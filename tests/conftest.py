@@ -8,6 +8,8 @@ import tarfile
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -163,6 +165,17 @@ def make_host(owner, client):
 THETA = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.zeros(2, dtype=np.float32)}
 
 
+def packed_delta(tensors: dict[str, Any], codec: str = "fp32") -> bytes:
+    """Return a contribution as a site sends it."""
+    from workloads.node.training import outer, wire
+    from workloads.node.training.layout import Layout
+
+    layout = Layout({name: {"shape": list(t.shape)} for name, t in tensors.items()})
+    with NamedTemporaryFile() as file:
+        outer.packed(layout.flat(tensors), codec, wire.create(Path(file.name), codec=codec, size=layout.size))
+        return Path(file.name).read_bytes()
+
+
 class Site:
     """A training leader: it moves every parameter by `pull` a round."""
 
@@ -170,7 +183,8 @@ class Site:
         self, client: Any, order: dict[str, Any], *, total: int = 400, count: int = 100, world: int = 1
     ) -> None:
         self.client, self.total, self.count, self.world = client, total, count, world
-        self.header = f"Site {order['placement']}.{order['site']['secret']}"
+        self.secret = order["site"]["secret"]
+        self.header = f"Site {order['placement']}.{self.secret}"
         self.placement = order["placement"]
         self.version: int | None = None
         self.theta: dict[str, Any] = {}
@@ -189,7 +203,9 @@ class Site:
     def put(self, tensors: dict[str, Any]) -> str:
         from workloads.node.training import codec
 
-        raw = codec.encode(tensors)
+        return self.put_raw(codec.encode(tensors))
+
+    def put_raw(self, raw: bytes) -> str:
         digest = sha256(raw).hexdigest()
         self.ok("PUT", f"objects/{digest}", raw=raw)
         return digest
@@ -201,32 +217,46 @@ class Site:
         answer = self.ok("POST", "hello", body | changed)
         if answer["state"] is None:
             answer = self.ok("POST", "initial", {"sha256": self.put(THETA)})
-        self.version = answer["version"]
         self.fetch(answer["state"])
 
-    def fetch(self, state: dict[str, Any]) -> None:
-        from workloads.node.training import codec
-
-        answer = self.call("GET", f"objects/{state['sha256']}")
+    def get(self, digest: str) -> bytes:
+        answer = self.call("GET", f"objects/{digest}")
         assert answer.status_code == 200
         raw = b"".join(answer.streaming_content)
-        assert sha256(raw).hexdigest() == state["sha256"]
-        self.theta = codec.decode(raw)
+        assert sha256(raw).hexdigest() == digest
+        return raw
+
+    def fetch(self, state: dict[str, Any]) -> None:
+        """By the updates since the version that is held, or from the snapshot: as a leader does."""
+        from workloads.node.training import codec, outer, wire
+        from workloads.node.training.layout import Layout
+
+        layout = Layout({name: {"shape": list(t.shape)} for name, t in THETA.items()})
+        if self.theta and state["updates"] and state["updates"][0]["version"] == self.version:
+            theta = layout.flat(self.theta)
+        else:
+            theta, self.version = layout.flat(codec.decode(self.get(state["snapshot"]["sha256"]))), None
+        for update in state["updates"]:
+            with NamedTemporaryFile() as file:
+                Path(file.name).write_bytes(self.get(update["sha256"]))
+                name, parts = wire.read(Path(file.name), size=layout.size)
+                assert outer.apply(theta, parts, name) == update["fingerprint"]
+        assert outer.fingerprint(theta) == state["fingerprint"]
+        self.theta, self.version = layout.named(theta), state["version"]
 
     def lease(self) -> tuple[str, list[list[int]]]:
         answer = self.ok("POST", "samples", {"version": self.version, "count": self.count})
         if answer["status"] in ("stale", "done"):
-            self.version = answer["version"]
             self.fetch(answer["state"])
         return answer["status"], answer["ranges"]
 
     def give(
         self, ranges: list[list[int]], *, pull: float = 0.1, partial: bool = False, **changed: Any
     ) -> dict[str, Any]:
-        delta = {name: np.full_like(tensor, pull) for name, tensor in self.theta.items()}
+        delta = packed_delta({name: np.full_like(tensor, pull) for name, tensor in self.theta.items()})
         samples = sum(end - start for start, end in ranges)
-        body = {"version": self.version, "sha256": self.put(delta), "samples": samples, "steps": max(1, samples // 10),
-                "ranges": ranges, "partial": partial, "loss": 2.0}  # fmt: skip
+        body = {"version": self.version, "sha256": self.put_raw(delta), "samples": samples,
+                "steps": max(1, samples // 10), "ranges": ranges, "partial": partial, "loss": 2.0}  # fmt: skip
         return self.ok("POST", "contributions", body | changed)
 
     def report(self, step: int, at: datetime, **values: float) -> None:

@@ -23,7 +23,8 @@ from django.db.models.functions import Least
 
 from providers.base import ProviderError
 from workloads import bell
-from workloads.models import Event, Lifecycle
+from workloads.lifecycle import Lifecycle
+from workloads.models import Event
 
 logger = logging.getLogger(__name__)
 CLAIM_FOR = timedelta(minutes=2)

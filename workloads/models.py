@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
 from offers.models import USD, Offer, Quote
-
-
-class Lifecycle(models.Model):
-    """A row with a state and an alarm clock. workloads.machine moves it; nobody else does."""
-
-    state = models.CharField(max_length=16)
-    entered_at = models.DateTimeField()
-    wake_at = models.DateTimeField()
-    attempts = models.PositiveIntegerField(default=0)  # That failed, in a row.
-    claim_token = models.UUIDField(null=True)
-    claimed_until = models.DateTimeField(null=True)
-
-    class Meta:
-        abstract = True
-
-    def workload_of(self) -> int:
-        """Return the id of the workload that it is about."""
-        raise NotImplementedError
-
-    def concerned(self) -> list[tuple[str, int]]:
-        """Return the (kind, id) of the rows that want to look when this one moves."""
-        raise NotImplementedError
+from workloads.lifecycle import Lifecycle
 
 
 class Program(models.Model):
@@ -229,7 +206,11 @@ class Node(models.Model):
 
 
 class Training(models.Model):
-    """The one training state of a workload: outer parameters theta at `version`, and where the data stands."""
+    """
+    The one training state of a workload: outer parameters theta at `version`, and where the data stands.
+
+    theta is a snapshot and the updates of the rounds since, each with the fingerprint of what it leads to.
+    """
 
     workload = models.OneToOneField(Workload, models.PROTECT, primary_key=True)
     tensors = models.JSONField()  # {name: {shape, dtype}}
@@ -241,10 +222,14 @@ class Training(models.Model):
     samples_per_round = models.PositiveBigIntegerField()  # One site's; for planning.
     next_sample = models.PositiveBigIntegerField(default=0)  # Positions from here on were never leased.
     version = models.PositiveIntegerField(null=True)  # null: the initial parameters have not come yet.
-    initial_sha256 = models.CharField(max_length=64, blank=True)  # theta_0; no round has it as its update.
-    state_sha256 = models.CharField(max_length=64, blank=True)
-    state_bytes = models.PositiveBigIntegerField(default=0)
-    momentum_sha256 = models.CharField(max_length=64, blank=True)
+    codec = models.CharField(max_length=8, default="int8")  # Of contributions and updates (node.training.quantise).
+    fingerprint = models.CharField(max_length=64, blank=True)  # Of theta at `version` (node.training.outer).
+    initial_sha256 = models.CharField(max_length=64, blank=True)  # theta_0.
+    state_bytes = models.PositiveBigIntegerField(default=0)  # Of a snapshot.
+    snapshot_version = models.PositiveIntegerField(null=True)
+    snapshot_sha256 = models.CharField(max_length=64, blank=True)
+    momentum_sha256 = models.CharField(max_length=64, blank=True)  # At the snapshot; empty: zeros.
+    remainder_sha256 = models.CharField(max_length=64, blank=True)  # What updates could not say yet, likewise.
 
     class Meta:
         constraints = [
@@ -253,7 +238,7 @@ class Training(models.Model):
 
 
 class Round(Lifecycle):
-    """One outer synchronisation: contributions on theta_version in, theta_(version+1) out."""
+    """One outer synchronisation: contributions on theta_version in, an update to theta_(version+1) out."""
 
     class State(models.TextChoices):
         """open -> CLOSED; ABANDONED when the workload ended without it."""
@@ -266,15 +251,20 @@ class Round(Lifecycle):
     version = models.PositiveIntegerField()
     opened_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
-    state_sha256 = models.CharField(max_length=64, blank=True)  # theta_(version+1)
-    state_bytes = models.PositiveBigIntegerField(default=0)
+    update_sha256 = models.CharField(max_length=64, blank=True)  # theta_(version+1) - theta_version, packed.
+    update_bytes = models.PositiveBigIntegerField(default=0)
+    update_kept = models.BooleanField(default=True)  # False: the store has it no more.
+    fingerprint = models.CharField(max_length=64, blank=True)  # Of theta_(version+1).
+    codec = models.CharField(max_length=8, blank=True)
+    outer_lr = models.FloatField(null=True)
+    outer_momentum = models.FloatField(null=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["workload", "version"], name="a_round_happens_once"),
             models.UniqueConstraint(fields=["workload"], condition=Q(state="open"), name="one_round_is_open"),
             models.CheckConstraint(
-                condition=~Q(state="closed") | (Q(closed_at__isnull=False) & ~Q(state_sha256="")),
+                condition=~Q(state="closed") | (Q(closed_at__isnull=False) & ~Q(update_sha256="")),
                 name="a_closed_round_has_an_update",
             ),
         ]
@@ -299,6 +289,9 @@ class Contribution(models.Model):
     steps = models.PositiveIntegerField()
     loss = models.FloatField(null=True)
     partial = models.BooleanField()
+    share = models.FloatField(null=True)  # Of the mean that it was merged into.
+    norm = models.FloatField(null=True)
+    cosine = models.FloatField(null=True)  # With that mean.
     status = models.CharField(max_length=12)  # accepted -> merged | late; refused
     why = models.CharField(max_length=200, blank=True)
     received_at = models.DateTimeField()
@@ -391,8 +384,3 @@ class Event(models.Model):
     why = models.CharField(max_length=400, blank=True)
     figures = models.JSONField(null=True)
     at = models.DateTimeField()
-
-
-def born(now: datetime) -> dict[str, datetime]:
-    """Return the columns of a lifecycle row that starts now."""
-    return {"entered_at": now, "wake_at": now}

@@ -12,7 +12,8 @@ from django.db import IntegrityError, transaction
 
 from offers.models import Offer, Quote
 from workloads import bell, storage
-from workloads.models import Artifact, Lease, Placement, Program, Workload, born
+from workloads.lifecycle import born
+from workloads.models import Artifact, Lease, Placement, Program, Workload
 
 RAY_PORTS = range(21000, 30000)  # Below Linux' ephemeral ports; one per placement, taken in turn.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet, Sum
 
@@ -24,6 +25,9 @@ from workloads.models import (
     Training,
     Workload,
 )
+
+# A site so many versions behind takes the updates; beyond that a snapshot is less.
+UPDATES_MAX = 4
 
 
 def leases_open_between(start: datetime, end: datetime) -> QuerySet[Lease]:
@@ -177,8 +181,36 @@ def by_idempotency_key(*, owner_id: int, key: str) -> Workload | None:
 
 
 def reachable_object(placement: Placement, sha256: str) -> bool:
-    """Whether a site may read this object: a state of its own workload, the first one and earlier ones too."""
-    now_or_first = Q(state_sha256=sha256) | Q(initial_sha256=sha256)
-    if Training.objects.filter(now_or_first, pk=placement.workload_id).exists():
-        return True
-    return Round.objects.filter(workload_id=placement.workload_id, state_sha256=sha256).exists()
+    """Whether a site may read this object: a snapshot or an update of its own workload, earlier ones too."""
+    first = Training.objects.filter(pk=placement.workload_id, initial_sha256=sha256)
+    snapshot = Artifact.objects.filter(workload_id=placement.workload_id, kind="checkpoint", sha256=sha256)
+    update = Round.objects.filter(workload_id=placement.workload_id, update_sha256=sha256)
+    return first.exists() or snapshot.exists() or update.exists()
+
+
+def state(training: Training, *, since: int | None = None) -> dict[str, Any] | None:
+    """
+    Return how to come to theta at the newest version; None before the first parameters.
+
+    updates: from version `since` on where that is shorter than the snapshot and the updates after it.
+    """
+    if training.version is None or training.snapshot_version is None:
+        return None
+    behind = training.version - since if since is not None else UPDATES_MAX + 1
+    start = since if since is not None and 0 <= behind <= UPDATES_MAX else training.snapshot_version
+    closed = Round.objects.filter(
+        workload=training.pk, state=Round.State.CLOSED, version__gte=start, version__lt=training.version
+    )
+    updates = closed.order_by("version").values_list("version", "update_sha256", "update_bytes", "fingerprint")
+    names = ("version", "sha256", "size_bytes", "fingerprint")
+    return {
+        "version": training.version,
+        "codec": training.codec,
+        "fingerprint": training.fingerprint,
+        "snapshot": {
+            "version": training.snapshot_version,
+            "sha256": training.snapshot_sha256,
+            "size_bytes": training.state_bytes,
+        },
+        "updates": [dict(zip(names, update, strict=True)) for update in updates],
+    }

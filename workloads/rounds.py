@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from workloads import bell, storage
-from workloads.models import Contribution, Placement, Round, SampleRange, Training, Workload, born
-from workloads.node.training import codec
+from workloads import bell, hub, storage
+from workloads.lifecycle import born
+from workloads.models import Contribution, Placement, Round, SampleRange, Training, Workload
+from workloads.node.training import codec, wire
+from workloads.node.training.layout import Layout
 
 # A site that comes while a round is this young takes part in it; the others would wait for it no longer than that.
 JOIN_WITHIN = timedelta(seconds=3)
@@ -101,22 +102,17 @@ def initial(*, placement: Placement, sha256: str, now: datetime) -> Training:
     _member(placement)
     training = _locked(placement)
     if training.version is None:
-        raw = storage.get(sha256)
-        check(codec.decode(raw), training.tensors)
-        training.version, training.state_bytes = 0, len(raw)
-        training.initial_sha256 = training.state_sha256 = sha256
+        with storage.local(sha256) as path:
+            begun = hub.begin(training, path=path)
+        for name, value in begun.items():
+            setattr(training, name, value)
+        training.version = training.snapshot_version = 0
+        training.initial_sha256 = training.snapshot_sha256 = sha256
         training.save()
         Round.objects.create(
             workload_id=training.workload_id, version=0, opened_at=now, state=Round.State.OPEN, **born(now)
         )
     return training
-
-
-def check(tensors: dict[str, Any], spec: dict[str, Any]) -> None:
-    """Compare tensors with {name: {shape}} and look for NaN. Raises codec.TensorsDiffer, codec.NotFinite."""
-    # A broadcast scalar has the shape without the memory.
-    like = {name: np.broadcast_to(np.float32(0), [int(n) for n in one["shape"]]) for name, one in spec.items()}
-    codec.check(tensors, like)
 
 
 @transaction.atomic
@@ -324,7 +320,8 @@ def _free(placement_id: int) -> None:
 def _fault(given: HandedIn, training: Training) -> str:
     """Read the payload; return what is wrong with it, or an empty text."""
     try:
-        check(codec.decode(storage.get(given.sha256)), training.tensors)
+        with storage.local(given.sha256) as path:
+            wire.read(path, size=Layout(training.tensors).size)
     except (codec.CorruptTensors, codec.TensorsDiffer, codec.NotFinite, storage.HashMismatch) as error:
         return str(error)
     return ""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import posixpath
 import uuid
 from collections.abc import Iterable, Iterator
-from hashlib import sha256
+from contextlib import contextmanager
+from hashlib import file_digest, sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import fsspec
 from django.conf import settings
+from fsspec.implementations.local import LocalFileSystem
 
 CHUNK_BYTES = 1 << 20
 
@@ -59,6 +63,45 @@ def put_bytes(raw: bytes) -> str:
     if not exists(digest):
         put(digest, [raw])
     return digest
+
+
+def put_file(path: Path) -> str:
+    """Keep a file's bytes, read them back, and return their SHA-256. Raises StoreFull, HashMismatch."""
+    with path.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        if not exists(digest):
+            put(digest, iter(lambda: file.read(CHUNK_BYTES), b""))
+    verify(digest)
+    return digest
+
+
+def verify(digest: str) -> None:
+    """Read an object through. Raises ObjectMissing, HashMismatch."""
+    seen = sha256()
+    for chunk in read(digest):
+        seen.update(chunk)
+    if seen.hexdigest() != digest:
+        raise HashMismatch(f"the store's object {digest[:12]} does not have that hash")
+
+
+@contextmanager
+def local(digest: str) -> Iterator[Path]:
+    """Give an object as a file of this machine, for as long as it is needed. Raises ObjectMissing, HashMismatch."""
+    store, path = _locate(digest)
+    if isinstance(store, LocalFileSystem):
+        verify(digest)
+        yield Path(path)
+        return
+    with TemporaryDirectory(prefix="gpuyard-") as directory:
+        copy = Path(directory) / digest
+        with copy.open("wb") as file:
+            for chunk in read(digest):
+                file.write(chunk)
+        with copy.open("rb") as file:
+            if file_digest(file, "sha256").hexdigest() != digest:
+                raise HashMismatch(f"the store's object {digest[:12]} does not have that hash")
+        yield copy
 
 
 def get(digest: str) -> bytes:

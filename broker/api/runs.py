@@ -244,8 +244,10 @@ def _round_json(row: Round) -> Any:
             "closed_at": row.closed_at,
             "contributors": given,
             "samples": sum(one.samples for one in given if one.status == "merged"),
-            "state_sha256": row.state_sha256,
-            "state_bytes": row.state_bytes,
+            "update_sha256": row.update_sha256,
+            "update_bytes": row.update_bytes,
+            "codec": row.codec,
+            "fingerprint": row.fingerprint,
         }
     ).data
 

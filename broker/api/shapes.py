@@ -281,6 +281,9 @@ class ContributorShape(s.Serializer[Any]):
     status = s.CharField()
     why = s.CharField(allow_blank=True)
     received_at = s.DateTimeField()
+    share = s.FloatField(allow_null=True)  # Of the mean.
+    norm = s.FloatField(allow_null=True)
+    cosine = s.FloatField(allow_null=True)  # With the mean.
 
 
 class RoundShape(s.Serializer[Any]):
@@ -291,8 +294,10 @@ class RoundShape(s.Serializer[Any]):
     closed_at = s.DateTimeField(allow_null=True)
     contributors = ContributorShape(many=True)
     samples = s.IntegerField()
-    state_sha256 = s.CharField(allow_blank=True)
-    state_bytes = s.IntegerField()
+    update_sha256 = s.CharField(allow_blank=True)
+    update_bytes = s.IntegerField()
+    codec = s.CharField(allow_blank=True)
+    fingerprint = s.CharField(allow_blank=True)  # Of the parameters after it: the same at all sites.
 
 
 class NewHostShape(s.Serializer[Any]):

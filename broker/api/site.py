@@ -58,12 +58,6 @@ def site_door(method: str) -> Callable[[Callable[..., HttpResponse]], Callable[.
     return wrap
 
 
-def _state(training: Training | None) -> dict[str, Any] | None:
-    if training is None or training.version is None:
-        return None
-    return {"sha256": training.state_sha256, "size_bytes": training.state_bytes}
-
-
 @site_door("POST")
 def hello(request: HttpRequest, placement: Placement) -> HttpResponse:
     """Take a site in."""
@@ -80,7 +74,8 @@ def hello(request: HttpRequest, placement: Placement) -> HttpResponse:
     )
     _check_world(placement, said.world)
     training = rounds.hello(placement=placement, said=said, now=timezone.now())
-    return JsonResponse({"workload": placement.workload_id, "version": training.version, "state": _state(training)})
+    state = queries.state(training)
+    return JsonResponse({"workload": placement.workload_id, "version": training.version, "state": state})
 
 
 def _check_world(placement: Placement, world: int) -> None:
@@ -93,7 +88,7 @@ def _check_world(placement: Placement, world: int) -> None:
 def initial(request: HttpRequest, placement: Placement) -> HttpResponse:
     """Take the initial parameters, unless another site was first."""
     training = rounds.initial(placement=placement, sha256=str(body_of(request)["sha256"]), now=timezone.now())
-    return JsonResponse({"version": training.version, "state": _state(training)})
+    return JsonResponse({"version": training.version, "state": queries.state(training)})
 
 
 @csrf_exempt
@@ -119,12 +114,12 @@ def _get_object(request: HttpRequest, placement: Placement, digest: str) -> Http
 def samples(request: HttpRequest, placement: Placement) -> HttpResponse:
     """Lease samples for the running round."""
     body = body_of(request)
+    version = int(body["version"])
     status, training, leased = rounds.lease_samples(
-        placement=placement, version=int(body["version"]), count=_count(body, "count"), now=timezone.now()
+        placement=placement, version=version, count=_count(body, "count"), now=timezone.now()
     )
-    return JsonResponse(
-        {"status": status, "version": training.version, "state": _state(training), "ranges": [list(r) for r in leased]}
-    )
+    state, ranges = queries.state(training, since=version), [list(each) for each in leased]
+    return JsonResponse({"status": status, "version": training.version, "state": state, "ranges": ranges})
 
 
 @site_door("POST")
@@ -160,9 +155,9 @@ async def wait(request: HttpRequest, version: int) -> HttpResponse:
         training = await Training.objects.filter(pk=placement.workload_id).afirst()
         closed = training is not None and training.version is not None and training.version > version
         if closed or time.monotonic() >= until:
-            status = "closed" if closed else "open"
+            state = await sync_to_async(queries.state)(training, since=version) if training else None
             newest = training.version if training else None
-            return JsonResponse({"status": status, "version": newest, "state": _state(training)})
+            return JsonResponse({"status": "closed" if closed else "open", "version": newest, "state": state})
         await sync_to_async(close_old_connections)()  # Others need it more while we wait.
         await asyncio.sleep(LOOK_EVERY_S)
 

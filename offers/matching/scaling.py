@@ -27,8 +27,9 @@ Amount = float | Floats  # One, or an array of them.
 # (github.com/NVIDIA/nccl-tests, doc/PERFORMANCE.md explains the bus bandwidth that is compared).
 LINK_SHARE = 0.8
 FSDP_FACTOR = 1.5
-# Bytes of a parameter in a contribution and in an update: float32, as workloads/node/training/codec.py writes them.
-ROUND_BYTES = 4.0
+# Bytes of a parameter in a contribution and in an update: int8 and its scales (workloads/node/training/quantise.py).
+ROUND_BYTES = 8.125 / 8
+STATE_BYTES = 4.0  # Of a parameter in a checkpoint: float32.
 # Steps between rounds: the fewest that keep the exchange under a share of the time, within bounds.
 STEPS_MIN, STEPS_MAX, EXCHANGE_SHARE = 20, 500, 0.05
 # Asking for samples, offering, waiting for the commit, fetching it: each takes there and back.
@@ -117,7 +118,7 @@ def rounds(need: Need, fills: Fills, *, profile: Profile | None, samples_per_s: 
         size_bytes = profile.trainable * ROUND_BYTES
         step_s = profile.batch_size * fills.accelerators / samples_per_s
     elif need.checkpoint_gib:
-        size_bytes = need.checkpoint_gib * 2**30
+        size_bytes = need.checkpoint_gib * 2**30 * ROUND_BYTES / STATE_BYTES
         step_s = np.full(len(fills), facts.ROUND_S / STEPS_MAX)
     else:
         return None

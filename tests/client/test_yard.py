@@ -57,11 +57,16 @@ ROUND = {
             "loss": 2.5,
             "status": "accepted",
             "why": "",
+            "share": 0.5,
+            "norm": 1.25,
+            "cosine": None,
         }
     ],
     "samples": 320,
-    "state_sha256": None,
-    "state_bytes": None,
+    "update_sha256": "",
+    "update_bytes": 0,
+    "codec": "",
+    "fingerprint": "",
 }
 DECISION = given.event(
     3,

@@ -2,11 +2,16 @@
 
 import hashlib
 import json
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from workloads.node.training import codec, outer
+import numpy as np
+
+from workloads.node.training import codec, outer, wire
+from workloads.node.training.layout import Layout
 
 
 class Problem(Exception):
@@ -20,10 +25,10 @@ class Problem(Exception):
 class Hub:
     """The rounds of one workload. All its methods are called with the stand-in's lock held."""
 
-    def __init__(self, *, settings=(1.0, 0.0)):
-        self.settings = settings
+    def __init__(self, *, settings=(1.0, 0.0), codec="fp32"):
+        self.settings, self.codec = settings, codec
         self.objects, self.sites, self.draining = {}, {}, set()
-        self.plan = self.theta = self.momentum = self.state = None
+        self.plan = self.layout = self.vectors = self.theta = self.state = None
         self.version, self.free, self.merged = 0, [], []
         self.leased, self.contributed, self.history, self.rows, self.artifacts = {}, {}, [], {}, []
         self.refuse_next, self.refused = None, []
@@ -40,14 +45,23 @@ class Hub:
 
     def initial(self, site, body):
         if self.state is None:
-            self._set_state(codec.decode(self.objects[body["sha256"]]))
+            self.layout = Layout(self.plan["tensors"])
+            self.vectors = [self.layout.flat(codec.decode(self.objects[body["sha256"]]))]
+            self.vectors += [np.zeros_like(self.vectors[0]) for _ in range(2)]
+            self._set_state([])
         return {"version": self.version, "state": self.state}
 
-    def _set_state(self, theta):
-        raw = codec.encode(theta)
+    def _set_state(self, updates):
+        self.theta = {name: part.copy() for name, part in self.layout.named(self.vectors[0]).items()}
+        sha256 = self._keep(codec.encode(self.theta))
+        fingerprint = outer.fingerprint(self.vectors[0])
+        self.state = {"version": self.version, "codec": self.codec, "fingerprint": fingerprint,
+                      "snapshot": {"version": self.version, "sha256": sha256}, "updates": updates}  # fmt: skip
+
+    def _keep(self, raw):
         sha256 = hashlib.sha256(raw).hexdigest()
         self.objects[sha256] = raw
-        self.theta, self.state = theta, {"sha256": sha256, "size_bytes": len(raw)}
+        return sha256
 
     def samples(self, site, body):
         def answer(status, ranges=()):
@@ -87,8 +101,7 @@ class Hub:
             self.refused.append(body)
             self.free = held + self.free
             return {"status": "refused", "why": why}
-        delta = codec.decode(self.objects[body["sha256"]])
-        codec.check(delta, self.theta)
+        delta = self._unpacked(self.objects[body["sha256"]])
         positions = sorted({p for start, end in held for p in range(start, end)} - _positions(used))
         self.free = _ranges(positions) + self.free
         assert len(_positions(used)) == body["samples"]
@@ -107,14 +120,28 @@ class Hub:
         live = [site for site in self.sites if site not in self.draining or site in self.leased]
         if not self.contributed or self.leased or (self.free and not all(site in self.contributed for site in live)):
             return
+        given = [self.contributed[site] for site in sorted(self.contributed)]
+        shares = outer.shares([outer.weight(samples=body["samples"], steps=body["steps"]) for body, _, _ in given])
         deltas = []
-        for site in sorted(self.contributed):
-            body, delta, used = self.contributed[site]
-            deltas.append((outer.weight(samples=body["samples"], steps=body["steps"]), delta))
+        for share, (_, (name, parts), used) in zip(shares, given, strict=True):
+            deltas.append(outer.Delta(parts=parts, codec=name, share=share))
             self.merged += used
-        theta, self.momentum = outer.merge(self.theta, self.momentum, deltas, *self.settings)
-        self._set_state(theta)
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "update"
+            update = wire.create(path, codec=self.codec, size=self.layout.size)
+            lr, momentum = self.settings
+            merged = outer.merge(
+                *self.vectors, deltas, lr=lr, momentum_factor=momentum, codec=self.codec, update=update
+            )
+            sha256 = self._keep(path.read_bytes())
         self.version, self.contributed = self.version + 1, {}
+        self._set_state([{"version": self.version - 1, "sha256": sha256, "fingerprint": merged.fingerprint}])
+
+    def _unpacked(self, raw):
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(raw)
+            file.flush()
+            return wire.read(Path(file.name), size=self.layout.size)
 
     def round(self, site, version):
         status = "closed" if self.version > version else "open"

@@ -1,4 +1,4 @@
-"""The outer step: torch's Nesterov SGD on the weighted mean, to the same bits each time."""
+"""The outer step: torch's Nesterov SGD on the weighted mean, in few bits, and the same bits everywhere."""
 
 import subprocess
 import sys
@@ -7,54 +7,124 @@ import numpy as np
 import pytest
 import torch
 
-from workloads.node.training import outer
+from workloads.node.training import outer, quantise
+from workloads.node.training.outer import Delta
+
+SIZE = 2 * outer.SLICE + 768
 
 
-def random_tensors(seed):
-    generator = np.random.default_rng(seed)
-    return {"a": generator.normal(size=(5, 3)).astype("f4"), "b": generator.normal(size=7).astype("f4")}
+def vector(seed, size=SIZE):
+    return np.random.default_rng(seed).standard_normal(size, np.float32)
+
+
+def deltas(*vectors, codec="fp32", weights=(2.0, 6.0)):
+    shares = outer.shares(weights[: len(vectors)])
+    packed = [quantise.encode(one, codec) for one in vectors]
+    return [Delta(parts=parts, codec=codec, share=share) for parts, share in zip(packed, shares, strict=True)]
+
+
+def arrays(codec, size=SIZE):
+    items = quantise.sizes(codec, size)
+    return {name: np.empty(items[name], dtype) for name, (dtype, _) in quantise.CODECS[codec].parts.items()}
+
+
+class Hub:
+    """theta, momentum and remainder, and each update that was broadcast."""
+
+    def __init__(self, codec="fp32", size=SIZE):
+        self.vectors = [vector(0, size), np.zeros(size, np.float32), np.zeros(size, np.float32)]
+        self.codec, self.size = codec, size
+
+    def step(self, given, lr=0.9, factor=0.8):
+        update = arrays(self.codec, self.size)
+        merged = outer.merge(*self.vectors, given, lr=lr, momentum_factor=factor, codec=self.codec, update=update)
+        return merged, update
 
 
 @pytest.mark.parametrize(("lr", "factor"), [(1.0, 0.5), (0.9, 0.8), (0.7, 0.9), (1.0, 0.0)])
 def test_it_is_the_nesterov_sgd_of_torch(lr, factor):
-    theta, momentum = random_tensors(0), None
-    mirror = {name: torch.nn.Parameter(torch.tensor(value)) for name, value in theta.items()}
-    sgd = torch.optim.SGD(mirror.values(), lr=lr, momentum=factor, nesterov=factor > 0)
+    hub = Hub()
+    mirror = torch.nn.Parameter(torch.tensor(hub.vectors[0]))
+    sgd = torch.optim.SGD([mirror], lr=lr, momentum=factor, nesterov=factor > 0)
 
     for step in range(1, 6):
-        deltas = [(2.0, random_tensors(step)), (6.0, random_tensors(100 + step))]
-        theta, momentum = outer.merge(theta, momentum, deltas, lr, factor)
-        for name, parameter in mirror.items():
-            parameter.grad = torch.tensor((2 * deltas[0][1][name] + 6 * deltas[1][1][name]) / 8)
+        one, other = vector(step), vector(100 + step)
+        hub.step(deltas(one, other), lr, factor)
+        mirror.grad = torch.tensor((2 * one + 6 * other) / 8)
         sgd.step()
 
-    for name, parameter in mirror.items():
-        np.testing.assert_allclose(theta[name], parameter.detach().numpy(), rtol=1e-5, atol=1e-6)
-        assert theta[name].dtype == np.float32
+    np.testing.assert_allclose(hub.vectors[0], mirror.detach().numpy(), rtol=1e-4, atol=1e-5)
+    assert hub.vectors[0].dtype == np.float32
 
 
-def test_the_same_input_gives_the_same_bits_and_leaves_it_unchanged():
-    theta, deltas = random_tensors(0), [(1.0, random_tensors(1)), (3.0, random_tensors(2))]
+@pytest.mark.parametrize("codec", quantise.CODECS)
+def test_sites_that_follow_the_updates_have_the_bits_of_the_hub(codec):
+    hub, site = Hub(codec), vector(0)
 
-    first, again = (outer.merge(theta, random_tensors(3), deltas, 0.9, 0.8) for _ in range(2))
+    for step in range(3):
+        merged, update = hub.step(deltas(vector(step + 1), vector(step + 9), codec=codec))
+        fingerprint = outer.apply(site, update, codec)
 
-    assert all((first[part][name] == again[part][name]).all() for part in (0, 1) for name in theta)
-    assert all((theta[name] == random_tensors(0)[name]).all() for name in theta)
+    assert fingerprint == merged.fingerprint == outer.fingerprint(site)
+    assert (site == hub.vectors[0]).all()
+
+
+def test_another_bit_is_another_fingerprint():
+    theta = vector(0)
+    before = outer.fingerprint(theta)
+    theta.view(np.int32)[-1] ^= 1
+
+    assert outer.fingerprint(theta) != before
+
+
+@pytest.mark.parametrize("codec", ["int8", "int4", "top2"])
+def test_what_the_bits_could_not_say_is_said_later(codec):
+    exact, short = Hub("fp32", 8192), Hub(codec, 8192)
+    once = vector(5, 8192)
+    apart = []
+    for round_ in range(150):
+        given = deltas(once if round_ == 0 else np.zeros_like(once), weights=(1.0,))
+        exact.step(given, 1.0, 0.0)
+        short.step(given, 1.0, 0.0)
+        apart.append(float(np.abs(exact.vectors[0] - short.vectors[0]).max()))
+
+    assert apart[0] > 1e-3
+    assert apart[-1] < apart[0] / 50
+
+
+def test_the_momentum_rests_in_a_round_of_one_site():
+    hub = Hub()
+    hub.step(deltas(vector(1), vector(2)))
+    before = hub.vectors[1].copy()
+
+    hub.step(deltas(vector(3), weights=(1.0,)), 1.0, 0.0)
+
+    assert (hub.vectors[1] == before).all()
+    assert before.any()
 
 
 def test_one_site_alone_keeps_what_it_trained():
-    theta, trained = random_tensors(0), random_tensors(1)
-    delta = {name: theta[name] - trained[name] for name in theta}
+    hub, trained = Hub(), vector(1)
+    hub.step(deltas(hub.vectors[0] - trained, weights=(5.0,)), 1.0, 0.0)
 
-    merged, _ = outer.merge(theta, None, [(5.0, delta)], 1.0, 0.0)
+    np.testing.assert_allclose(hub.vectors[0], trained, rtol=1e-5, atol=1e-6)
 
-    for name, value in trained.items():
-        np.testing.assert_allclose(merged[name], value, rtol=1e-5, atol=1e-6)
+
+def test_it_tells_how_long_each_delta_was_and_how_much_it_agreed():
+    one = vector(1)
+    merged, _ = Hub().step(deltas(one, 2 * one, weights=(1.0, 1.0)))
+    opposed, _ = Hub().step(deltas(one, -3 * one, weights=(1.0, 1.0)))
+
+    norm = float(np.linalg.norm(one))
+    assert merged.norms == pytest.approx([norm, 2 * norm], rel=1e-4)
+    assert merged.cosines == pytest.approx([1, 1], rel=1e-4)
+    assert opposed.cosines == pytest.approx([-1, 1], rel=1e-4)
 
 
 def test_more_samples_in_as_many_steps_weigh_by_their_square():
     assert outer.weight(samples=200, steps=10) == 4 * outer.weight(samples=100, steps=10)
     assert outer.weight(samples=100, steps=5) == 2 * outer.weight(samples=100, steps=10)
+    assert outer.shares([1.0, 3.0]) == [0.25, 0.75]
 
 
 @pytest.mark.parametrize(
@@ -64,15 +134,15 @@ def test_settings_follow_the_number_of_rounds(rounds, expected):
     assert outer.settings(rounds) == expected
 
 
-@pytest.mark.parametrize("deltas", [[], [(0.0, {"a": np.zeros(1, np.float32)})]])
-def test_nothing_to_merge_is_an_error(deltas):
+@pytest.mark.parametrize("weights", [[], [0.0]])
+def test_nothing_to_merge_is_an_error(weights):
     with pytest.raises(ValueError, match="nothing to merge"):
-        outer.mean(deltas)
+        outer.shares(weights)
 
 
 def test_the_hub_gets_by_without_torch():
     code = (
-        "import sys; import workloads.node.training.outer, workloads.node.training.codec;"
+        "import sys; import workloads.node.training.outer, workloads.node.training.wire;"
         "sys.exit(any(name in sys.modules for name in ('torch', 'ray', 'requests')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

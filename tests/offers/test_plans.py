@@ -156,7 +156,7 @@ class TestLinks:
         fast, slow = (found_by(need, *self.offers(mbit)).efficiency[-1] for mbit in (10_000.0, 10.0))
 
         assert fast == pytest.approx(0.95, abs=0.001)
-        assert slow == pytest.approx(facts.ROUND_S / (facts.ROUND_S + 16 * 4 * 2**30 / 1e7), rel=0.15)
+        assert slow == pytest.approx(facts.ROUND_S / (facts.ROUND_S + 16 * 4 * 2**30 * 8.125 / 32 / 1e7), rel=0.15)
 
     def test_machines_of_a_site_are_slower_together_without_infiniband(self):
         need = replace(self.NEED, accelerators_per_site=4, max_sites=1)

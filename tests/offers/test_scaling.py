@@ -196,9 +196,9 @@ class TestRoundsOfFills:
         by_profile = scaling.rounds(Need(checkpoint_gib=9.0), fills, profile=GIGA, samples_per_s=rate)
         by_need = scaling.rounds(Need(checkpoint_gib=1.0), fills, profile=None, samples_per_s=rate)
 
-        assert by_profile.away_s == pytest.approx([2 * 8 * 4e9 / 1e9 + 0.2])
+        assert by_profile.away_s == pytest.approx([2 * 8.125 * 1e9 / 1e9 + 0.2])
         assert by_profile.step_s == pytest.approx([1.0])
-        assert by_need.away_s == pytest.approx([2 * 8 * 2**30 / 1e9 + 0.2])
+        assert by_need.away_s == pytest.approx([2 * 8.125 / 4 * 2**30 / 1e9 + 0.2])
         assert scaling.rounds(Need(), fills, profile=None, samples_per_s=rate) is None
 
     def test_of_a_plan_are_as_seldom_as_its_slowest_site_wants(self):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import Site
-from workloads import retention, storage
-from workloads.models import Artifact, Contribution, Lease, Round, Workload
+from workloads import hub, retention, storage
+from workloads.models import Artifact, Contribution, Lease, Round, Training, Workload
 
 pytestmark = pytest.mark.django_db
 
@@ -26,14 +26,14 @@ def site_of(agent, **more):
     return site
 
 
-def train(site, settle, agent, rounds):
+def train(site, settle, agent, rounds, **how):
     for _ in range(rounds):
         status, ranges = site.lease()
         if status == "stale":
             status, ranges = site.lease()
         if status == "done":
             return
-        site.give(ranges)
+        site.give(ranges, **how)
         settle(agent, seconds=2)
 
 
@@ -161,3 +161,25 @@ def test_the_store_keeps_the_model_and_the_newest_checkpoint_of_a_run_that_ended
     assert not any(storage.exists(sha256) for sha256 in handed_in)
     assert retention.sweep(now=clock.now) == 0
     assert ada.ok("GET", f"/v1/workloads/{run_of().pk}/rounds")["results"][0]["samples"] == 100
+
+
+def test_updates_are_kept_from_the_oldest_checkpoint_on_and_what_the_hub_needs_too(one, settle, clock, monkeypatch):
+    monkeypatch.setattr(hub, "SMALL_BYTES", 0)
+    monkeypatch.setattr(hub, "SNAPSHOT_EVERY", 2)
+    site = site_of(one, total=1100)
+    for number in range(9):
+        train(site, settle, one, 1, pull=0.1 if number in (0, 8) else 0.01 * number)
+    assert Training.objects.get().version == 9
+
+    retention.sweep(now=clock.forward(minutes=11))
+
+    checkpoints = sorted(Artifact.objects.filter(kind="checkpoint").values_list("version", flat=True))
+    assert checkpoints == [4, 6, 8]
+    kept = Round.objects.filter(state="closed", update_kept=True).order_by("version")
+    assert [round_.version for round_ in kept] == [4, 5, 6, 7, 8]
+    assert all(storage.exists(round_.update_sha256) for round_ in kept)
+    gone = Round.objects.filter(state="closed", update_kept=False).values_list("update_sha256", flat=True)
+    assert [storage.exists(sha256) for sha256 in gone.order_by("version")] == [True, False, False, False]
+    assert gone.earliest("version") == kept.latest("version").update_sha256, "two rounds, one step, one object"
+    hub.MEMORY._states.clear()
+    assert hub.MEMORY.take(Training.objects.get()).version == 9, "the contributions since the snapshot are still there"

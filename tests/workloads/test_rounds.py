@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from django.db import IntegrityError, transaction
 
-from tests.conftest import THETA, Site
-from workloads import storage
+from tests.conftest import THETA, Site, packed_delta
+from workloads import hub, queries, storage
 from workloads.models import Contribution, Placement, Round, SampleRange, Training, Workload
-from workloads.node.training import codec
+from workloads.node.training import codec, outer, wire
+from workloads.node.training.layout import Layout
 from workloads.steps.round import round_machine
 
 pytestmark = pytest.mark.django_db
@@ -37,22 +38,28 @@ def close_round(clock):
         round_machine.advance(pk, clock.now)
 
 
+def theta():
+    """The parameters that the newest snapshot holds."""
+    return codec.decode(storage.get(Training.objects.get().snapshot_sha256))
+
+
 def covered(**wanted):
     return sorted(p for r in SampleRange.objects.filter(**wanted) for p in range(r.start, r.end))
 
 
 def test_all_sites_start_from_the_first_ones_parameters(sites):
     assert sites[0].version == sites[1].version == 0
-    assert Training.objects.get().state_sha256 == sha256(codec.encode(THETA)).hexdigest()
+    training = Training.objects.get()
+    assert training.snapshot_sha256 == training.initial_sha256 == sha256(codec.encode(THETA)).hexdigest()
 
 
 def test_a_slow_site_can_still_fetch_the_first_parameters_when_round_0_has_closed(sites, clock):
-    first = {"sha256": Training.objects.get().state_sha256}
+    first = queries.state(Training.objects.get())
     _, ranges = sites[0].lease()
     Placement.objects.filter(pk=sites[1].placement).update(joined=False)
     sites[0].give(ranges)
     close_round(clock)
-    assert Training.objects.get().state_sha256 != first["sha256"]
+    assert Training.objects.get().fingerprint != first["fingerprint"]
 
     sites[1].fetch(first)
 
@@ -95,9 +102,12 @@ def test_a_round_closes_when_every_site_has_handed_in_and_all_take_the_same_step
 
     training = Training.objects.get()
     assert training.version == 1
-    theta = codec.decode(storage.get(training.state_sha256))
     # Weights are equal, the mean delta is .2; 2 rounds are planned: lr 1, momentum .5, Nesterov's first step is 1.5 x.
-    assert np.allclose(theta["w"], THETA["w"] - 0.3, atol=1e-6)
+    assert np.allclose(theta()["w"], THETA["w"] - 0.3, atol=1e-6)
+    given = Contribution.objects.order_by("id").values_list("share", "norm", "cosine")
+    assert [list(figures) for figures in given] == [
+        pytest.approx([0.5, 0.1 * 8**0.5, 1], rel=1e-4), pytest.approx([0.5, 0.3 * 8**0.5, 1], rel=1e-4)
+    ]  # fmt: skip
     assert covered(merged_version=0) == list(range(200))
 
 
@@ -107,8 +117,7 @@ def test_a_single_site_goes_on_where_it_was(sites, clock):
     sites[0].give(ranges, pull=0.25)
     close_round(clock)
 
-    theta = codec.decode(storage.get(Training.objects.get().state_sha256))
-    assert np.array_equal(theta["w"], THETA["w"] - np.float32(0.25))
+    assert np.allclose(theta()["w"], THETA["w"] - np.float32(0.25), atol=1e-6)
 
 
 def test_a_slow_site_is_waited_for_only_so_long_and_its_samples_are_free_again(sites, clock):
@@ -167,22 +176,24 @@ def test_the_same_contribution_twice_counts_once(sites, clock):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"w": np.full((2, 3), np.nan, np.float32), "b": THETA["b"]}, "not finite"),
-        ({"w": THETA["w"]}, "missing tensors"),
-        ({"w": np.zeros((3, 2), np.float32), "b": THETA["b"]}, "float32[3, 2]"),
-        ({"w": np.zeros((2, 3), np.float64), "b": THETA["b"]}, "float64"),
+        (packed_delta({**THETA, "b": np.full_like(THETA["b"], np.nan)}, "int8"), "not finite"),
+        (packed_delta({**THETA, "b": np.full_like(THETA["b"], np.inf)}, "fp32"), "not finite"),
+        (packed_delta({"w": THETA["w"]}), "a vector of 256 numbers, the model has 512"),
+        (codec.encode(THETA), "a vector of None numbers"),
+        (packed_delta(THETA)[:-1], "outside the file"),
     ],
+    ids=["NaN", "infinite", "another model", "a state", "truncated"],
 )
 def test_a_bad_contribution_is_refused_with_a_reason_and_the_model_is_untouched(sites, clock, change, why):
     _, ranges = sites[0].lease()
-    before = Training.objects.get().state_sha256
+    before = Training.objects.get().fingerprint
 
-    answer = sites[0].give(ranges, sha256=sites[0].put(change))
+    answer = sites[0].give(ranges, sha256=sites[0].put_raw(change))
     close_round(clock)
 
     assert answer["status"] == "refused"
     assert why in answer["why"]
-    assert Training.objects.get().state_sha256 == before
+    assert Training.objects.get().fingerprint == before
     assert covered(merged_version=None, holder=None) == list(range(100))
     assert sites[0].lease()[0] == "leased", "it may try again"
 
@@ -225,7 +236,7 @@ def test_samples_that_were_not_leased_cannot_be_claimed(sites, changed, why):
 def test_three_refusals_in_a_row_end_the_workload_with_the_reason(sites, settle, clock):
     for _ in range(3):
         _, ranges = sites[0].lease()
-        sites[0].give(ranges, sha256=sites[0].put({"w": np.full((2, 3), np.inf, np.float32), "b": THETA["b"]}))
+        sites[0].give(ranges, sha256=sites[0].put_raw(packed_delta({**THETA, "b": THETA["b"] + np.inf})))
     settle(seconds=3)
 
     workload = Workload.objects.get()
@@ -324,3 +335,63 @@ def test_whatever_happens_each_sample_is_merged_once(sites, clock, seed):
     assert sorted(merged) == list(range(400))
     total = sum(c.samples for c in Contribution.objects.filter(status="merged"))
     assert total == 400
+
+
+class TestTheHubsMemory:
+    """What a hub holds in memory can be lost at any moment, and comes back bit by bit."""
+
+    @pytest.fixture(params=["every round", "seldom"])
+    def snapshots(self, request, monkeypatch):
+        monkeypatch.setattr(hub, "SMALL_BYTES", hub.SMALL_BYTES if request.param == "every round" else 0)
+        monkeypatch.setattr(hub, "SNAPSHOT_EVERY", 3)
+
+    def rounds(self, sites, clock, count, *, forgetting):
+        for number in range(count):
+            leased = [site.lease()[1] for site in sites]
+            for index, (site, ranges) in enumerate(zip(sites, leased, strict=True)):
+                pull = 0.013 * (number + 1) * (index + 1)
+                delta = {
+                    name: np.linspace(-pull, pull, t.size, dtype="f4").reshape(t.shape) for name, t in THETA.items()
+                }
+                site.give(ranges, sha256=site.put_raw(packed_delta(delta, "int8")))
+            if forgetting:
+                hub.MEMORY._states.clear()
+            close_round(clock)
+            for site in sites:
+                site.lease()  # Stale: it comes to the new version.
+        return Training.objects.get().fingerprint
+
+    @pytest.mark.parametrize("forgetting", [False, True])
+    def test_a_hub_that_forgets_comes_to_the_same_bits(self, sites, clock, snapshots, forgetting):
+        for site in sites:
+            site.count = 20
+
+        last = self.rounds(sites, clock, 5, forgetting=forgetting)
+
+        assert Training.objects.get().version == 5
+        # Both of the parametrised runs, with and without a memory, with many snapshots or few, end here.
+        assert last == "456a59599d1581ec93a4eef7744e8ef71f107a71e7360d8d0a9850f3d3053b3b"
+        fresh = Site(sites[0].client, {"placement": sites[0].placement, "site": {"secret": sites[0].secret}}, total=400)
+        fresh.hello()
+        assert all((fresh.theta[name] == sites[1].theta[name]).all() for name in THETA)
+
+    def test_what_does_not_lead_to_the_same_again_is_noticed(self, sites, clock, monkeypatch):
+        self.rounds(sites, clock, 1, forgetting=False)
+        monkeypatch.setattr(hub, "SMALL_BYTES", 0)
+        self.rounds(sites, clock, 1, forgetting=False)
+        Round.objects.filter(version=1).update(outer_lr=0.123)
+        hub.MEMORY._states.clear()
+
+        with pytest.raises(hub.Diverged, match="version 2 is not what its rounds lead to"):
+            hub.MEMORY.take(Training.objects.get())
+
+    def test_replaying_the_updates_from_the_first_parameters_gives_the_newest(self, sites, clock):
+        last = self.rounds(sites, clock, 3, forgetting=False)
+        vector = Layout(Training.objects.get().tensors).flat(THETA)
+
+        for round_ in Round.objects.filter(state="closed").order_by("version"):
+            with storage.local(round_.update_sha256) as path:
+                name, parts = wire.read(path, size=len(vector))
+                assert outer.apply(vector, parts, name) == round_.fingerprint
+
+        assert outer.fingerprint(vector) == last

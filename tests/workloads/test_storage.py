@@ -94,3 +94,25 @@ def test_what_is_not_there_is_missing_and_forgetting_it_is_no_error(store):
 def test_a_name_that_is_no_hash_is_refused(store, name):
     with pytest.raises(storage.HashMismatch):
         storage.exists(name)
+
+
+def test_a_file_is_kept_and_comes_back_as_a_file(store, tmp_path):
+    path = tmp_path / "raw"
+    path.write_bytes(RAW)
+
+    assert storage.put_file(path) == storage.put_file(path) == DIGEST
+    with storage.local(DIGEST) as copy:
+        assert copy.read_bytes() == RAW
+        assert copy != path
+    assert everything() == [DIGEST]
+
+
+def test_bytes_that_rotted_in_the_store_are_not_handed_out(store):
+    storage.put_bytes(RAW)
+    filesystem, root = fsspec.core.url_to_fs(settings.OBJECTS_URL)
+    filesystem.pipe_file(f"{root}/{DIGEST[:2]}/{DIGEST}", RAW[:-1] + b"?")
+
+    with pytest.raises(storage.HashMismatch), storage.local(DIGEST):
+        pass
+    with pytest.raises(storage.HashMismatch):
+        storage.verify(DIGEST)

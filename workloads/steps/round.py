@@ -7,10 +7,11 @@ from typing import Any
 
 from django.db import transaction
 
-from workloads import operations, rounds, storage
+from workloads import hub, operations, rounds, storage
+from workloads.lifecycle import born
 from workloads.machine import Hop, Machine, Move, Nap
-from workloads.models import Contribution, Round, SampleRange, Training, Workload, born
-from workloads.node.training import codec, outer
+from workloads.models import Contribution, Round, SampleRange, Training, Workload
+from workloads.node.training import outer
 
 State = Round.State
 round_machine = Machine(Round, final={State.CLOSED, State.ABANDONED})
@@ -35,17 +36,12 @@ def open_(round_: Round, now: datetime) -> Move:
     if wait_s > 0:
         return Nap(seconds=wait_s)
     training = Training.objects.get(pk=round_.workload_id)
-    theta, momentum = _merge(training, given)
-    state, moved = codec.encode(theta), codec.encode(momentum) if momentum is not None else None
-    digest = storage.put_bytes(state)
-    momentum_digest = storage.put_bytes(moved) if moved is not None else training.momentum_sha256
-    storage.get(digest)  # Counted only once it was read back.
-    news = {"state_sha256": digest, "state_bytes": len(state)}
+    closed = hub.close(training, given, _settings(training, len(given)))
     return Hop(
         to=State.CLOSED,
         why=f"{len(given)} of {len(given) + _missing(round_).count()} sites, {sum(g.samples for g in given)} samples",
-        set={**news, "closed_at": now},
-        then=lambda: _commit(round_, given, {**news, "momentum_sha256": momentum_digest}, now),
+        set={**closed.update, "closed_at": now},
+        then=lambda: _commit(round_, given, closed, now),
     )
 
 
@@ -64,52 +60,51 @@ def _missing(round_: Round) -> Any:
     return counted_on.exclude(idle_version=round_.version)
 
 
-def _merge(training: Training, given: list[Contribution]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Weigh with samples^2 / steps (Decoupled DiLoCo, arXiv 2604.21428) and take the outer step."""
-    theta = codec.decode(storage.get(training.state_sha256))
-    momentum = codec.decode(storage.get(training.momentum_sha256)) if training.momentum_sha256 else None
-    deltas = [
-        (outer.weight(samples=one.samples, steps=one.steps), codec.decode(storage.get(one.sha256))) for one in given
-    ]
-    if len(deltas) == 1:
-        # A single site's outer step is the identity: it goes on where it was. The momentum rests.
-        merged, _ = outer.merge(theta, None, deltas, 1.0, 0.0)
-        return merged, momentum
-    lr, factor = _outer_settings(training, len(deltas))
-    return outer.merge(theta, momentum, deltas, lr, factor)
-
-
-def _outer_settings(training: Training, sites: int) -> tuple[float, float]:
+def _settings(training: Training, sites: int) -> hub.Settings:
+    """A single site's outer step is the identity: it goes on where it was, and the momentum rests."""
+    if sites == 1:
+        return hub.Settings(lr=1.0, momentum=0.0, codec=training.codec)
     lr, factor = outer.settings(training.total_samples // max(1, training.samples_per_round * sites))
-    return (
-        lr if training.outer_lr is None else training.outer_lr,
-        factor if training.outer_momentum is None else training.outer_momentum,
+    return hub.Settings(
+        lr=lr if training.outer_lr is None else training.outer_lr,
+        momentum=factor if training.outer_momentum is None else training.outer_momentum,
+        codec=training.codec,
     )
 
 
-def _commit(round_: Round, given: list[Contribution], news: dict[str, Any], now: datetime) -> None:
+def _commit(round_: Round, given: list[Contribution], closed: hub.Closed, now: datetime) -> None:
     """The one transaction of a round: update, samples, members and the next round."""
     workload_id = round_.workload_id
     training = Training.objects.select_for_update().get(pk=workload_id)
     assert training.version == round_.version, f"round {round_.version} closes on version {training.version}"
-    Training.objects.filter(pk=workload_id).update(version=round_.version + 1, **news)
+    Training.objects.filter(pk=workload_id).update(**closed.training)
+    for contribution, figures in zip(given, closed.given, strict=True):
+        Contribution.objects.filter(pk=contribution.pk).update(status="merged", **figures)
     ids = [contribution.pk for contribution in given]
-    Contribution.objects.filter(pk__in=ids).update(status="merged")
     SampleRange.objects.filter(contribution__in=ids).update(merged_version=round_.version, holder=None)
     rounds.release_late(round_)
     rounds.admit_all(workload_id)
     Round.objects.create(
         workload_id=workload_id, version=round_.version + 1, opened_at=now, state=State.OPEN, **born(now)
     )
+    Workload.objects.filter(pk=workload_id).update(reported_at=now)
+    if "snapshot_sha256" in closed.training:
+        _keep_checkpoint(training, closed, now)
+
+
+def _keep_checkpoint(training: Training, closed: hub.Closed, now: datetime) -> None:
+    version, digest = closed.training["snapshot_version"], closed.training["snapshot_sha256"]
+    assert isinstance(version, int)
+    assert isinstance(digest, str)
     operations.keep_artifact(
-        workload_id=workload_id,
+        workload_id=training.pk,
         kind="checkpoint",
-        name=f"round-{round_.version}.safetensors",
-        version=round_.version + 1,
-        sha256=news["state_sha256"],
+        name=f"round-{version - 1}.safetensors",
+        version=version,
+        sha256=digest,
         metrics={},
         now=now,
     )
-    Workload.objects.filter(pk=workload_id).update(reported_at=now)
-    if training.momentum_sha256 and training.momentum_sha256 != news["momentum_sha256"]:
-        transaction.on_commit(lambda: storage.delete(training.momentum_sha256))  # Nobody but this step reads it.
+    for old in (training.momentum_sha256, training.remainder_sha256):
+        if old and old not in closed.training.values():
+            transaction.on_commit(lambda old=old: storage.delete(old))  # type: ignore[misc]  # Only the hub reads it.

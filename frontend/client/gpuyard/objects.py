@@ -232,6 +232,9 @@ class Contribution(TypedDict):
     loss: float | None
     status: str
     why: str
+    share: float | None
+    norm: float | None
+    cosine: float | None
 
 
 class Round(TypedDict):
@@ -242,8 +245,10 @@ class Round(TypedDict):
     closed_at: str | None
     contributors: list[Contribution]
     samples: int
-    state_sha256: str | None
-    state_bytes: int | None
+    update_sha256: str
+    update_bytes: int
+    codec: str
+    fingerprint: str
 
 
 class Host(TypedDict):

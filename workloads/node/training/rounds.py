@@ -8,13 +8,17 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from ..link import Link, Refused, Unreachable, insist
-from . import codec, weights
+from . import codec, outer, weights, wire
 from .data import Ranges
+from .layout import Floats, Layout
 
 Answer = TypeVar("Answer")
 
@@ -39,13 +43,19 @@ class SessionRefused(ValueError):
     """The broker does not let this session join the run; the message says why."""
 
 
+class StateDiffers(RuntimeError):
+    """The updates did not lead this site to the parameters of the other sites; its memory or the way is damaged."""
+
+
 class Leader:
     """Rank 0 of a placed site. `connect` makes a Link with the placement's key."""
 
     def __init__(self, *, model: torch.nn.Module, connect: Callable[[], Link], drain_file: str | None) -> None:
         self._model, self._link, self._drain_file = model, connect(), drain_file
-        self._base: codec.Tensors = {}
-        self._state_sha256 = ""
+        self._layout = Layout(weights.described(model))
+        self._base = np.zeros(self._layout.size, np.float32)
+        self._codec = ""
+        self._is_started = False  # Whether `_base` is the shared state at `version`.
         self._complained = False
         self.version = 0
 
@@ -89,7 +99,7 @@ class Leader:
 
     def contribute(self, *, ranges: Ranges, samples: int, steps: int, partial: bool, loss: float | None) -> None:
         """Hand in what the site made of `ranges`; unless `partial`, wait for the commit and start from it."""
-        sha256 = self._put(codec.encode(weights.difference(self._base, self._model)))
+        sha256 = self._put(self._packed(weights.difference(self._base, self._model, self._layout)))
         answer = self._ask(
             "POST",
             "/v1/site/contributions",
@@ -123,15 +133,45 @@ class Leader:
         self._ask("POST", "/v1/site/artifacts", body)
 
     def _take(self, answer: dict[str, Any], *, again: bool = False) -> None:
-        """Load the state the answer names into the model, and count from its version."""
+        """Come to the state the answer names, load it into the model, and count from its version."""
         state = answer["state"]
-        if state["sha256"] != self._state_sha256:
-            tensors = codec.decode(self._fetch(state["sha256"]))
-            codec.check(tensors, weights.taken(self._model))
-            self._base, self._state_sha256, again = tensors, state["sha256"], True
+        self._codec = state["codec"]
+        if not self._is_started or state["version"] != self.version:
+            self._go_to(state)
+            again = True
         if again:
-            weights.load(self._model, self._base)
-        self.version = int(answer["version"])
+            weights.load(self._model, self._layout.named(self._base))
+
+    def _go_to(self, state: dict[str, Any]) -> None:
+        """Bring the shared state to this version: by the updates since ours, or by a snapshot and those since it."""
+        updates = list(state["updates"])
+        follows = self._is_started and bool(updates) and updates[0]["version"] == self.version
+        self._is_started = False  # Until it is whole again.
+        if not follows:
+            tensors = codec.decode(self._fetch(state["snapshot"]["sha256"]))
+            codec.check(tensors, self._layout.named(self._base))
+            self._base, self.version = self._layout.flat(tensors), int(state["snapshot"]["version"])
+        for update in updates:
+            if update["version"] >= self.version:
+                self._follow(update)
+        if self.version != state["version"]:
+            raise StateDiffers(f"the way to version {state['version']} ends at {self.version}")
+        self._is_started = True
+
+    def _follow(self, update: dict[str, Any]) -> None:
+        with NamedTemporaryFile(prefix="gpuyard-") as file:
+            file.write(self._fetch(update["sha256"]))
+            file.flush()
+            name, parts = wire.read(Path(file.name), size=self._layout.size)
+            fingerprint = outer.apply(self._base, parts, name)
+        if fingerprint != update["fingerprint"]:
+            raise StateDiffers(f"after update {update['version']} the parameters are not those of the other sites")
+        self.version = int(update["version"]) + 1
+
+    def _packed(self, delta: Floats) -> bytes:
+        with NamedTemporaryFile(prefix="gpuyard-") as file:
+            outer.packed(delta, self._codec, wire.create(Path(file.name), codec=self._codec, size=len(delta)))
+            return Path(file.name).read_bytes()
 
     def _put(self, raw: bytes) -> str:
         sha256 = hashlib.sha256(raw).hexdigest()

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from .layout import Floats, Layout
+
 Tensors = dict[str, np.ndarray]
 
 
@@ -28,7 +30,10 @@ def load(model: torch.nn.Module, tensors: Tensors) -> None:
             parameter.copy_(torch.from_numpy(tensors[name]))
 
 
-def difference(base: Tensors, model: torch.nn.Module) -> Tensors:
-    """base - the model's parameters, float32: what a site contributes."""
-    now = taken(model)
-    return {name: base[name] - now[name] for name in base}
+def difference(base: Floats, model: torch.nn.Module, layout: Layout) -> Floats:
+    """base - the model's parameters, float32: what a site contributes. [layout.size]."""
+    delta = base.copy()
+    parameters = named(model)
+    for name, part in layout.named(delta).items():
+        part -= parameters[name].detach().to("cpu", torch.float32).numpy()
+    return delta

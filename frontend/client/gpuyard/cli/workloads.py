@@ -103,20 +103,21 @@ def rounds(workload: WorkloadId, json: JsonFlag = False) -> None:
             each["status"],
             f"{each['samples']:,}",
             str(each["steps"]),
-            "-" if each["loss"] is None else f"{each['loss']:.4f}",
+            *("-" if each[name] is None else f"{each[name]:.4f}" for name in ("loss", "share", "norm", "cosine")),
+            size(row["update_bytes"]) if row["update_bytes"] else "-",
             text(each["why"]),
         ]
         for row in rows
         for each in row["contributors"]
     ]
-    headers = ["version", "closed", "site", "status", "samples", "steps", "loss", "why"]
+    headers = [
+        "version", "closed", "site", "status", "samples", "steps", "loss", "share", "norm", "cosine", "update", "why"
+    ]  # fmt: skip
     if not rows:
         out.line("No round yet.")
         return
-    out.table(headers, cells, right=["version", "samples", "steps", "loss"])
-    state_bytes = rows[-1]["state_bytes"]
-    kept = f", state {size(state_bytes)}" if state_bytes else ""
-    out.line(f"{len(rows)} rounds, {sum(row['samples'] for row in rows):,} samples{kept}.")
+    out.table(headers, cells, right=["version", "samples", "steps", "loss", "share", "norm", "cosine", "update"])
+    out.line(f"{len(rows)} rounds, {sum(row['samples'] for row in rows):,} samples.")
 
 
 def stop(

@@ -1,0 +1,211 @@
+"""
+The hub's arithmetic: theta, momentum and remainder in this process's memory, and what a round makes of them.
+
+They can be lost at any moment: the newest snapshot and the rounds since give the same bits again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from workloads import storage
+from workloads.models import Contribution, Round, Training
+from workloads.node.training import outer, wire
+from workloads.node.training.layout import Floats, Layout
+
+KEPT = 4  # Workloads whose state stays in memory; of the others it is read again.
+# A snapshot is as large as the model, an update a quarter of it at most: small models afford one a round.
+SMALL_BYTES, SNAPSHOT_EVERY = 64 << 20, 10
+
+
+class Diverged(Exception):
+    """Doing the same again did not give the same: the store, the memory or the code changed under way."""
+
+
+@dataclass(slots=True)
+class State:
+    """theta at a version, and what the outer optimizer keeps beside it: [size] each."""
+
+    version: int
+    fingerprint: str
+    theta: Floats
+    momentum: Floats
+    remainder: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a round is merged."""
+
+    lr: float
+    momentum: float
+    codec: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """What a round came to. update: {column: value} of the Round, training: of the Training, given: of each of them."""
+
+    update: dict[str, object]
+    training: dict[str, object]
+    given: list[dict[str, float]]
+
+
+class Memory:
+    """The states of the workloads that this process merged last. One that is being changed is not in it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._states: OrderedDict[int, State] = OrderedDict()
+
+    def take(self, training: Training) -> State:
+        """Return theta at the training's version, and forget it: a merge that fails half-way leaves nothing wrong."""
+        with self._lock:
+            state = self._states.pop(training.pk, None)
+        if state is not None and (state.version, state.fingerprint) == (training.version, training.fingerprint):
+            return state
+        return _rebuilt(training)
+
+    def keep(self, training: Training, state: State) -> None:
+        """Remember a state for the next round."""
+        with self._lock:
+            self._states[training.pk] = state
+            while len(self._states) > KEPT:
+                self._states.popitem(last=False)
+
+
+MEMORY = Memory()
+
+
+def begin(training: Training, *, path: Path) -> dict[str, object]:
+    """
+    Return the columns of a training that starts from the tensors in this file.
+
+    Raises codec.CorruptTensors, codec.TensorsDiffer, codec.NotFinite.
+    """
+    layout = Layout(training.tensors)
+    theta = layout.flat(wire.read_named(path, like=layout.named(_unread(layout.size))))
+    return {"fingerprint": outer.fingerprint(theta), "state_bytes": path.stat().st_size}
+
+
+def close(training: Training, given: Sequence[Contribution], settings: Settings) -> Closed:
+    """Merge contributions on theta at the training's version and keep what came of it. Raises Diverged."""
+    state = MEMORY.take(training)
+    with TemporaryDirectory(prefix="gpuyard-") as directory:
+        path = Path(directory) / "update"
+        merged = _merge(state, given, settings, path)
+        update = {
+            "update_sha256": storage.put_file(path),
+            "update_bytes": path.stat().st_size,
+            "fingerprint": merged.fingerprint,
+            "codec": settings.codec,
+            "outer_lr": settings.lr,
+            "outer_momentum": settings.momentum,
+        }
+        columns: dict[str, object] = {"version": state.version, "fingerprint": state.fingerprint}
+        if training.state_bytes <= SMALL_BYTES or state.version % SNAPSHOT_EVERY == 0:
+            columns |= _snapshot(training, state, Path(directory))
+    MEMORY.keep(training, state)
+    shares = _shares(given)
+    return Closed(
+        update=update,
+        training=columns,
+        given=[
+            {"share": share, "norm": norm, "cosine": cosine}
+            for share, norm, cosine in zip(shares, merged.norms, merged.cosines, strict=True)
+        ],
+    )
+
+
+def _merge(state: State, given: Sequence[Contribution], settings: Settings, path: Path) -> outer.Merged:
+    size = len(state.theta)
+    update = wire.create(path, codec=settings.codec, size=size)
+    with _deltas(given, size) as deltas:
+        merged = outer.merge(
+            state.theta,
+            state.momentum,
+            state.remainder,
+            deltas,
+            lr=settings.lr,
+            momentum_factor=settings.momentum,
+            codec=settings.codec,
+            update=update,
+        )
+    state.version, state.fingerprint = state.version + 1, merged.fingerprint
+    return merged
+
+
+@contextmanager
+def _deltas(given: Sequence[Contribution], size: int) -> Iterator[list[outer.Delta]]:
+    with ExitStack() as open_files:
+        deltas = []
+        for one, share in zip(given, _shares(given), strict=True):
+            codec, parts = wire.read(open_files.enter_context(storage.local(one.sha256)), size=size)
+            deltas.append(outer.Delta(parts=parts, codec=codec, share=share))
+        yield deltas
+
+
+def _shares(given: Sequence[Contribution]) -> list[float]:
+    return outer.shares([outer.weight(samples=one.samples, steps=one.steps) for one in given])
+
+
+def _snapshot(training: Training, state: State, directory: Path) -> dict[str, object]:
+    """Keep theta by name, for everybody, and what the hub needs beside it."""
+    path = directory / "theta"
+    wire.write_named(path, Layout(training.tensors).named(state.theta))
+    columns = {
+        "snapshot_version": state.version,
+        "snapshot_sha256": storage.put_file(path),
+        "state_bytes": path.stat().st_size,
+    }
+    for name, vector in (("momentum_sha256", state.momentum), ("remainder_sha256", state.remainder)):
+        columns[name] = ""
+        if vector.any():
+            outer.packed(vector, "fp32", wire.create(directory / name, codec="fp32", size=len(vector)))
+            columns[name] = storage.put_file(directory / name)
+    return columns
+
+
+def _rebuilt(training: Training) -> State:
+    """From the snapshot, by merging once more what was merged since."""
+    assert training.version is not None
+    assert training.snapshot_version is not None
+    layout = Layout(training.tensors)
+    with storage.local(training.snapshot_sha256) as path:
+        theta = layout.flat(wire.read_named(path, like=layout.named(_unread(layout.size))))
+    momentum, remainder = (_vector(name, layout.size) for name in (training.momentum_sha256, training.remainder_sha256))
+    state = State(training.snapshot_version, outer.fingerprint(theta), theta, momentum, remainder)
+    since = Round.objects.filter(
+        workload=training.pk, version__gte=state.version, version__lt=training.version, state=Round.State.CLOSED
+    )
+    for round_ in since.order_by("version"):
+        assert round_.version == state.version
+        assert round_.outer_lr is not None
+        assert round_.outer_momentum is not None
+        given = list(Contribution.objects.filter(round=round_, status="merged").order_by("placement_id"))
+        settings = Settings(lr=round_.outer_lr, momentum=round_.outer_momentum, codec=round_.codec)
+        with TemporaryDirectory(prefix="gpuyard-") as directory:
+            _merge(state, given, settings, Path(directory) / "update")
+    if state.fingerprint != training.fingerprint:
+        raise Diverged(f"workload {training.pk}: version {training.version} is not what its rounds lead to")
+    return state
+
+
+def _vector(digest: str, size: int) -> Floats:
+    if not digest:
+        return np.zeros(size, np.float32)
+    with storage.local(digest) as path:
+        return np.array(wire.read(path, size=size)[1]["values"][:size])
+
+
+def _unread(size: int) -> Floats:
+    """A vector with a shape and no memory."""
+    return np.broadcast_to(np.float32(0), [size])
