@@ -1,4 +1,8 @@
-"""Wake a row: Postgres remembers that it is due, Redis only rings the bell so that nobody waits for the next tick."""
+"""
+Wake a row: Postgres remembers that it is due, a bell only rings so that nobody waits for the next tick.
+
+Workers hear it through Redis. The hub, which closes rounds, hears Postgres itself: a tenth of a second counts there.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,14 @@ from typing import Any
 
 from celery import current_app
 from django.apps import apps
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Model
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 EXPIRES_S = 30
+CHANNEL = "gpuyard_round"
 
 
 def wake(kind: str, pk: int, now: datetime) -> None:
@@ -29,8 +34,26 @@ def wake(kind: str, pk: int, now: datetime) -> None:
 
 
 def ring(kind: str, pk: int) -> None:
-    """Ask a worker to look at the row. A bell that does not ring costs a tick, nothing else."""
+    """Ask a worker, or the hub, to look at the row. A bell that does not ring costs a tick, nothing else."""
+    if kind == "round":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, str(pk)])
+        return
     _send("advance", kind=kind, pk=pk)
+
+
+class Listener:
+    """Hears the bells of rounds, on this thread's connection. Raises DatabaseError."""
+
+    def __init__(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"LISTEN {CHANNEL}")
+
+    def wait(self, seconds: float) -> None:
+        """Return when a bell rings, or after so many seconds."""
+        with connection.wrap_database_errors:
+            for _ in connection.connection.notifies(timeout=seconds, stop_after=1):
+                pass
 
 
 def ring_for_seekers() -> None:

@@ -81,10 +81,13 @@ class Step:
 class Machine:
     """The table of steps of one lifecycle, and the hand that runs them."""
 
-    def __init__(self, model: type[Lifecycle], *, final: Iterable[str]) -> None:
+    def __init__(self, model: type[Lifecycle], *, final: Iterable[str], claim_for: timedelta = CLAIM_FOR) -> None:
+        """claim_for: after so long without `renew` a claim is anybody's: its process is taken to be dead."""
         self.model = model
         self.final = frozenset(final)
+        self.claim_for = claim_for
         self.steps: dict[str, Step] = {}
+        self._held: dict[int, uuid.UUID] = {}  # What this process is at.
 
     def step(self, state: str, *, exits: set[str], deadline: timedelta, late: str | None) -> Callable[[Run], Run]:
         """Declare what happens in a state, where it may lead, and where it goes when late."""
@@ -104,16 +107,29 @@ class Machine:
     def claim(self, pk: int, now: datetime) -> uuid.UUID | None:
         """Take the row if nobody holds it. The loser of a race gets None."""
         token = uuid.uuid4()
-        until = now + CLAIM_FOR
+        until = now + self.claim_for
         # wake_at rises with the claim, so that a ring in the middle of the step shows as an earlier wake_at.
         won = self.due(now).filter(pk=pk).update(claim_token=token, claimed_until=until, wake_at=until)
         return token if won else None
+
+    def renew(self, now: datetime) -> None:
+        """Hold on to the rows that this process is at."""
+        for pk, token in list(self._held.items()):
+            row = self.model._default_manager.filter(pk=pk, claim_token=token)
+            row.update(claimed_until=now + self.claim_for)
 
     def advance(self, pk: int, now: datetime) -> Move | None:
         """Run one step of one row. Return None when the row was not ours to run."""
         token = self.claim(pk, now)
         if token is None:
             return None
+        self._held[pk] = token
+        try:
+            return self._step(pk, token, now)
+        finally:
+            del self._held[pk]
+
+    def _step(self, pk: int, token: uuid.UUID, now: datetime) -> Move | None:
         subject = self.model._default_manager.get(pk=pk)
         step = self.steps[subject.state]
         try:

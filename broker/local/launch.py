@@ -109,8 +109,8 @@ class Launch:
             self._keep_key(json.loads(told.strip().splitlines()[-1]))
 
     def broker(self) -> None:
-        """Start web, workers and tick, and wait until the broker says that it is well."""
-        with self._step("web, workers, tick"):
+        """Start web, workers, hub and tick, and wait until the broker says that it is well."""
+        with self._step("web, workers, hub, tick"):
             for child in self._children():
                 self._supervisor.start(child)
             self._wait_until_well()
@@ -138,11 +138,12 @@ class Launch:
         web = (python, "-m", "uvicorn", "broker.asgi:application", *address, "--log-level", "warning")
         # A site waits for its round for up to 20 s; stopping does not wait for that.
         web = (*web, "--timeout-graceful-shutdown", "3")
-        tick = (python, "manage.py", "tick")
+        tick, hub = (python, "manage.py", "tick"), (python, "manage.py", "hub")
         return [
             Child("web", web, environment=self._environment, rank=1),
             Child("worker", _worker("celery", threads=6), environment=self._environment, rank=1),
             Child("market", _worker("market", threads=16), environment=self._environment, rank=1),
+            Child("hub", hub, environment=self._environment, rank=1),
             Child("tick", tick, environment=self._environment, rank=1),
         ]
 
@@ -165,7 +166,7 @@ class Launch:
 
     def _wait_until_well(self) -> None:
         def well() -> bool:
-            for name in ("web", "worker", "market", "tick"):
+            for name in ("web", "worker", "market", "hub", "tick"):
                 if self._supervisor.crashes(name) >= _ENDS_BEFORE_GIVING_UP:
                     log = self._supervisor.log_of(name)
                     raise NotReady(f"{name} ends as soon as it starts; the end of {log}:\n{tail(log)}")

@@ -160,8 +160,8 @@ class Yard:
         (self.home / "hosts" / name / "stay-down").unlink(missing_ok=True)
 
     def kill_broker(self) -> None:
-        """kill -9 web, worker, clock, Postgres and Redis at once; the supervisor starts them again."""
-        words = ("uvicorn", "celery", "tick", "postgres", "redis-server")
+        """kill -9 web, worker, hub, clock, Postgres and Redis at once; the supervisor starts them again."""
+        words = ("uvicorn", "celery", "manage.py hub", "tick", "postgres", "redis-server")
         killed = 0
         for process in psutil.process_iter(["pid"]):
             try:
@@ -172,7 +172,7 @@ class Yard:
             if mine and "gpuyard.node" not in line and any(word in line for word in words):
                 process.kill()
                 killed += 1
-        assert killed >= 5, killed
+        assert killed >= 6, killed
 
     def flush_redis(self) -> None:
         """Empty Redis."""

@@ -14,7 +14,8 @@ from workloads.models import Contribution, Round, SampleRange, Training, Workloa
 from workloads.node.training import outer
 
 State = Round.State
-round_machine = Machine(Round, final={State.CLOSED, State.ABANDONED})
+CLAIM_FOR = timedelta(seconds=3)  # The hub renews it; when a hub dies, another goes on after that.
+round_machine = Machine(Round, final={State.CLOSED, State.ABANDONED}, claim_for=CLAIM_FOR)
 GRACE_MIN_S = 20.0  # The least that a slower site is waited for after the first contribution.
 GRACE_SHARE = 1.0  # Of the time the first site took: a site of half the speed is waited for.
 
