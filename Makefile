@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup run demo test import peers mutations bench-market bench-matching lint wheel lock clean-state
+.PHONY: help setup run demo test import peers mutations bench-market bench-matching bench-training lint wheel lock clean-state
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -91,6 +91,9 @@ bench-market: setup ## measure the offer book; the last line is one JSON object
 
 bench-matching: setup ## measure the matching engine; the last line is one JSON object (PART="judge hazard speed tick quote skypilot")
 	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.bench_matching $(PART)
+
+bench-training: setup ## measure the training runtime; the last line is one JSON object (PART="hub")
+	@exec $(BIN)/python -m tests.benchmarks.bench_training $(PART)
 
 lint: setup ## check style, types and the order of imports
 	@$(BIN)/ruff check .

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from workloads import storage
+from workloads import outer_step, storage
 from workloads.models import Contribution, Round, Training
 from workloads.node.training import outer, wire
 from workloads.node.training.layout import Floats, Layout
@@ -125,11 +125,11 @@ def close(training: Training, given: Sequence[Contribution], settings: Settings)
     )
 
 
-def _merge(state: State, given: Sequence[Contribution], settings: Settings, path: Path) -> outer.Merged:
+def _merge(state: State, given: Sequence[Contribution], settings: Settings, path: Path) -> outer_step.Merged:
     size = len(state.theta)
     update = wire.create(path, codec=settings.codec, size=size)
     with _deltas(given, size) as deltas:
-        merged = outer.merge(
+        merged = outer_step.merge(
             state.theta,
             state.momentum,
             state.remainder,
@@ -144,12 +144,12 @@ def _merge(state: State, given: Sequence[Contribution], settings: Settings, path
 
 
 @contextmanager
-def _deltas(given: Sequence[Contribution], size: int) -> Iterator[list[outer.Delta]]:
+def _deltas(given: Sequence[Contribution], size: int) -> Iterator[list[outer_step.Delta]]:
     with ExitStack() as open_files:
         deltas = []
         for one, share in zip(given, _shares(given), strict=True):
             codec, parts = wire.read(open_files.enter_context(storage.local(one.sha256)), size=size)
-            deltas.append(outer.Delta(parts=parts, codec=codec, share=share))
+            deltas.append(outer_step.Delta(parts=parts, codec=codec, share=share))
         yield deltas
 
 

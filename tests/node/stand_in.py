@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
+from workloads import outer_step
 from workloads.node.training import codec, outer, wire
 from workloads.node.training.layout import Layout
 
@@ -124,13 +125,13 @@ class Hub:
         shares = outer.shares([outer.weight(samples=body["samples"], steps=body["steps"]) for body, _, _ in given])
         deltas = []
         for share, (_, (name, parts), used) in zip(shares, given, strict=True):
-            deltas.append(outer.Delta(parts=parts, codec=name, share=share))
+            deltas.append(outer_step.Delta(parts=parts, codec=name, share=share))
             self.merged += used
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "update"
             update = wire.create(path, codec=self.codec, size=self.layout.size)
             lr, momentum = self.settings
-            merged = outer.merge(
+            merged = outer_step.merge(
                 *self.vectors, deltas, lr=lr, momentum_factor=momentum, codec=self.codec, update=update
             )
             sha256 = self._keep(path.read_bytes())

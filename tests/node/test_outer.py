@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from workloads import outer_step
 from workloads.node.training import outer, quantise
-from workloads.node.training.outer import Delta
+from workloads.outer_step import Delta
 
 SIZE = 2 * outer.SLICE + 768
 
@@ -37,7 +38,7 @@ class Hub:
 
     def step(self, given, lr=0.9, factor=0.8):
         update = arrays(self.codec, self.size)
-        merged = outer.merge(*self.vectors, given, lr=lr, momentum_factor=factor, codec=self.codec, update=update)
+        merged = outer_step.merge(*self.vectors, given, lr=lr, momentum_factor=factor, codec=self.codec, update=update)
         return merged, update
 
 
@@ -140,9 +141,31 @@ def test_nothing_to_merge_is_an_error(weights):
         outer.shares(weights)
 
 
+@pytest.mark.parametrize("sites", [1, 2, 5])
+@pytest.mark.parametrize("factor", [0.0, 0.8])
+def test_the_compiled_pass_gives_the_bits_of_numpy(sites, factor, monkeypatch):
+    compiled, plain = Hub("int8"), Hub("int8")
+    for step in range(3):
+        # Of every magnitude, some blocks of zeros.
+        vectors = [vector(10 * step + site) * np.float32(10.0) ** np.float32(site - 8 * step) for site in range(sites)]
+        for one in vectors:
+            one[512:2048] = 0
+        given = deltas(*vectors, codec="int8", weights=[1.0 + site for site in range(sites)])
+        one, update = compiled.step(given, 0.9, factor)
+        with monkeypatch.context() as patch:
+            patch.setattr(outer_step, "_in_int8", outer_step._in_any)
+            other, same = plain.step(given, 0.9, factor)
+
+        assert one.fingerprint == other.fingerprint
+        assert all((update[name] == same[name]).all() for name in update)
+        assert all((a == b).all() for a, b in zip(compiled.vectors, plain.vectors, strict=True))
+        assert one.norms == pytest.approx(other.norms, rel=1e-4)
+        assert one.cosines == pytest.approx(other.cosines, rel=1e-3, abs=1e-6)
+
+
 def test_the_hub_gets_by_without_torch():
     code = (
-        "import sys; import workloads.node.training.outer, workloads.node.training.wire;"
+        "import sys; import workloads.outer_step, workloads.node.training.wire;"
         "sys.exit(any(name in sys.modules for name in ('torch', 'ray', 'requests')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

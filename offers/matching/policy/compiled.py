@@ -1,4 +1,4 @@
-"""The one door to numba: inner loops over sampled futures, compiled on first use and kept beside the sources."""
+"""The one door to numba: inner loops, compiled on first use and kept beside the sources."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 
 def compiled(kernel: Kernel) -> Kernel:
-    """Return the function as machine code of the same signature."""
-    return cast(Kernel, njit(cache=True)(kernel))
+    """Return the function as machine code of the same signature, beside which other threads run."""
+    return cast(Kernel, njit(cache=True, nogil=True)(kernel))

@@ -1,18 +1,16 @@
 """
-The outer optimizer: several sites' deltas become one step of the shared parameters. Numpy only, no torch.
+The outer step as the sites take it, and what both sides know of it. Numpy only, no torch.
 
-DiLoCo (arXiv:2311.08105): the mean delta is the outer gradient, taken by SGD with Nesterov momentum, in the arithmetic
-of torch.optim.SGD(nesterov=True). The step is broadcast in fewer bits; the hub takes the very step that the sites take
-and keeps what the bits could not say for the next one. All is float32 by element, a slice at a time: the same input
-gives the same bits on every machine, and memory does not grow with the model or the number of sites.
+The hub makes it (workloads.outer_step). All is float32 by element, a slice at a time: the same input gives the same
+bits on every machine.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
 
@@ -23,24 +21,6 @@ from .layout import Floats
 
 SLICE = 1 << 18  # Numbers; a multiple of every codec's stride.
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delta:
-    """What a site made of one round: theta - theta_site, packed; share: its part of the mean."""
-
-    parts: Mapping[str, np.ndarray]
-    codec: str
-    share: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
-    """What an outer step was. norms, cosines: of each delta, and of each with the mean."""
-
-    fingerprint: str  # Of theta after it.
-    norms: list[float]
-    cosines: list[float]
 
 
 def weight(*, samples: int, steps: int) -> float:
@@ -71,67 +51,19 @@ def settings(planned_rounds: int) -> tuple[float, float]:
     return 0.7, 0.9
 
 
-def merge(
-    theta: Floats,
-    momentum: Floats,
-    remainder: Floats,
-    deltas: Sequence[Delta],
-    *,
-    lr: float,
-    momentum_factor: float,
-    codec: str,
-    update: Mapping[str, np.ndarray],
-) -> Merged:
-    """
-    Take one outer step in place.
-
-    theta, momentum, remainder: [size]; momentum and remainder are zeros before the first step, and with
-    momentum_factor 0 the momentum rests. update: arrays for `codec` of `size` numbers, filled with theta' - theta.
-    """
-    rate, factor = np.float32(lr), np.float32(momentum_factor)
-
-    def step(start: int, end: int) -> tuple[bytes, list[float]]:
-        unpacked = [_slice(delta.parts, delta.codec, start, end) for delta in deltas]
-        mean = np.float32(deltas[0].share) * unpacked[0]
-        for delta, each in zip(deltas[1:], unpacked[1:], strict=True):
-            mean += np.float32(delta.share) * each
-        squares = [float(np.vdot(each, each)) for each in unpacked]
-        squares += [float(np.vdot(each, mean)) for each in unpacked] + [float(np.vdot(mean, mean))]
-        direction = mean
-        if momentum_factor:
-            buffer = momentum[start:end]
-            buffer *= factor
-            buffer += mean
-            direction = mean + factor * buffer
-        wanted = remainder[start:end] - rate * direction
-        parts = quantise.encode(wanted, codec)
-        applied = quantise.decode(parts, codec, size=end - start)
-        for name, place in quantise.cut(update, codec, start, end).items():
-            place[...] = parts[name]
-        remainder[start:end] = wanted - applied
-        theta[start:end] += applied
-        return sha256(theta[start:end]).digest(), squares
-
-    done = _in_slices(len(theta), step)
-    sums = np.array([squares for _, squares in done]).sum(axis=0)
-    norms, dots, whole = np.sqrt(sums[: len(deltas)]), sums[len(deltas) : -1], np.sqrt(sums[-1])
-    cosines = dots / np.maximum(norms * whole, np.finfo(np.float64).tiny)
-    return Merged(fingerprint=_joined(digest for digest, _ in done), norms=norms.tolist(), cosines=cosines.tolist())
-
-
 def apply(theta: Floats, update: Mapping[str, np.ndarray], codec: str) -> str:
     """Take the step that the hub took, in place; return the fingerprint of theta after it."""
 
-    def step(start: int, end: int) -> bytes:
-        theta[start:end] += _slice(update, codec, start, end)
-        return sha256(theta[start:end]).digest()
+    def step(start: int, end: int) -> int:
+        theta[start:end] += unpacked(update, codec, start, end)
+        return checksum(theta[start:end])
 
-    return _joined(_in_slices(len(theta), step))
+    return joined(in_slices(len(theta), step))
 
 
 def fingerprint(theta: Floats) -> str:
-    """Return a SHA-256 in hex over the SHA-256 of each SLICE of float32 numbers, little-endian."""
-    return _joined(_in_slices(len(theta), lambda start, end: sha256(theta[start:end]).digest()))
+    """Return a SHA-256 in hex over the CRC-32 of each SLICE of float32 numbers; it tells slips, not forgeries."""
+    return joined(in_slices(len(theta), lambda start, end: checksum(theta[start:end])))
 
 
 def packed(vector: Floats, codec: str, into: Mapping[str, np.ndarray]) -> None:
@@ -142,14 +74,15 @@ def packed(vector: Floats, codec: str, into: Mapping[str, np.ndarray]) -> None:
         for name, place in quantise.cut(into, codec, start, end).items():
             place[...] = parts[name]
 
-    _in_slices(len(vector), step)
+    in_slices(len(vector), step)
 
 
-def _slice(parts: Mapping[str, np.ndarray], codec: str, start: int, end: int) -> Floats:
+def unpacked(parts: Mapping[str, np.ndarray], codec: str, start: int, end: int) -> Floats:
+    """Return numbers [start, end) of a packed vector; start is a multiple of a codec's stride."""
     return quantise.decode(quantise.cut(parts, codec, start, end), codec, size=end - start)
 
 
-def _in_slices(size: int, work: Callable[[int, int], Answer]) -> list[Answer]:
+def in_slices(size: int, work: Callable[[int, int], Answer]) -> list[Answer]:
     """Return what the work made of each slice, in their order. NumPy and hashlib let other threads run meanwhile."""
     cuts = [(start, min(start + SLICE, size)) for start in range(0, size, SLICE)]
     if len(cuts) == 1:
@@ -158,5 +91,11 @@ def _in_slices(size: int, work: Callable[[int, int], Answer]) -> list[Answer]:
         return list(pool.map(lambda cut: work(*cut), cuts))
 
 
-def _joined(digests: object) -> str:
-    return sha256(b"".join(digests)).hexdigest()  # type: ignore[call-overload]
+def checksum(numbers: Floats) -> int:
+    """Return the CRC-32 of their bytes."""
+    return zlib.crc32(numbers)
+
+
+def joined(checksums: Iterable[int]) -> str:
+    """Return the fingerprint of a vector from the checksums of its slices."""
+    return sha256(b"".join(each.to_bytes(4, "little") for each in checksums)).hexdigest()

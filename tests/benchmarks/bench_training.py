@@ -1,0 +1,12 @@
+"""The training runtime: `make bench-training`. The last line is one JSON object; what stands before it explains."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.benchmarks import parts
+
+KEYS = {"hub": ("hub_to_memory_limit", "hub_extra_gib")}
+
+if __name__ == "__main__":
+    sys.exit(parts.run({part: [sys.executable, "-m", f"tests.benchmarks.training_{part}"] for part in KEYS}, KEYS))

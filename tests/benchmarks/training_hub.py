@@ -1,0 +1,144 @@
+"""
+The hub's merge of four sites of a model of a billion parameters, in int8 both ways.
+
+hub_to_memory_limit: its seconds over those that a plain float32 addition takes for the same bytes, with as many
+threads. The bytes: each contribution and theta, momentum and remainder read once, these three and the update written
+once. hub_extra_gib: the most anonymous memory during the merges, less theta, momentum and remainder; the files of
+contributions are mapped, so the system may drop their pages. Medians of the merges after the first, which compiles.
+
+`python -m tests.benchmarks.training_hub [--parameters 1e9] [--merges 3]`; needs 12 bytes of memory a parameter and 5
+of disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from workloads import outer_step
+from workloads.node.training import outer, wire
+from workloads.node.training.layout import Floats
+from workloads.outer_step import Delta
+
+SITES = 4
+GIB = 1 << 30
+THREADS = len(os.sched_getaffinity(0))
+
+
+def main() -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--parameters", type=float, default=1e9)
+    parser.add_argument("--merges", type=int, default=3)
+    given = parser.parse_args()
+    size = -(-int(given.parameters) // 256) * 256
+    with TemporaryDirectory(prefix="gpuyard-bench-") as directory:
+        figures = measured(Path(directory), size, given.merges)
+    sys.stdout.write(json.dumps(figures) + "\n")
+    return 0
+
+
+def measured(directory: Path, size: int, merges: int) -> dict[str, Any]:
+    """Return seconds, rates and memory of merging `size` parameters so many times."""
+    paths = [directory / f"site-{site}" for site in range(SITES)]
+    for site, path in enumerate(paths):
+        outer.packed(_noise(site, size), "int8", wire.create(path, codec="int8", size=size))
+    theta, momentum, remainder = _noise(SITES, size), np.zeros(size, np.float32), np.zeros(size, np.float32)
+    momentum += 0  # So that its memory is there before it is counted.
+    remainder += 0
+
+    def merge() -> None:
+        deltas = [
+            Delta(parts=wire.read(path, size=size)[1], codec="int8", share=1 / SITES) for path in paths
+        ]  # fmt: skip
+        update = wire.create(directory / "update", codec="int8", size=size)
+        outer_step.merge(
+            theta, momentum, remainder, deltas, lr=0.9, momentum_factor=0.8, codec="int8", update=update
+        )  # fmt: skip
+
+    seconds, extra_gib, resident_gib = _timed(merge, merges + 1)
+    moved = sum(path.stat().st_size for path in paths) + 6 * 4 * size + (directory / "update").stat().st_size
+    add_s = _add_seconds_per_byte() * moved
+    merge_s = statistics.median(seconds[1:])
+    return {
+        "hub_to_memory_limit": round(merge_s / add_s, 2),
+        "hub_extra_gib": round(extra_gib - 12 * size / GIB, 3),
+        "hub_merge_s": round(merge_s, 3),
+        "hub_merges_s": [round(one, 3) for one in seconds],
+        "hub_gb_per_s": round(moved / 1e9 / merge_s, 2),
+        "add_gb_per_s": round(moved / 1e9 / add_s, 2),
+        "resident_gib_with_mapped_files": round(resident_gib, 2),
+        "parameters": size,
+        "sites": SITES,
+        "threads": THREADS,
+    }
+
+
+def _noise(seed: int, size: int) -> Floats:
+    """Deltas as a round leaves them, about: normal, of one magnitude a tensor."""
+    made = np.empty(size, np.float32)
+    generator, step = np.random.default_rng(seed), 1 << 22
+    for start in range(0, size, step):
+        piece = made[start : start + step]
+        piece[...] = generator.standard_normal(len(piece), np.float32) * np.float32(10 ** generator.uniform(-5, -2))
+    return made
+
+
+def _timed(work: Callable[[], None], count: int) -> tuple[list[float], float, float]:
+    """Return the seconds of each run, and the peaks of anonymous and of resident memory, GiB."""
+    peaks, over = {"RssAnon": 0.0, "VmRSS": 0.0}, threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                name, _, value = line.partition(":")
+                if name in peaks:
+                    peaks[name] = max(peaks[name], int(value.split()[0]) * 1024 / GIB)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    seconds = []
+    for _ in range(count):
+        begun_s = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begun_s)
+    over.set()
+    watcher.join()
+    return seconds, peaks["RssAnon"], peaks["VmRSS"]
+
+
+def _add_seconds_per_byte() -> float:
+    """Of `numpy.add` over arrays that no cache holds, cut among THREADS; two are read and one is written."""
+    size = 1 << 27
+    one, other = np.full(size, 2, np.float32), np.full(size, 1, np.float32)
+    edges = np.linspace(0, size, THREADS + 1, dtype=np.int64).tolist()
+    spans = [slice(start, end) for start, end in itertools.pairwise(edges)]
+
+    def add() -> None:
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(lambda span: np.add(one[span], other[span], out=one[span]), spans))
+
+    add()
+    seconds = []
+    for _ in range(7):
+        begun_s = time.perf_counter()
+        add()
+        seconds.append(time.perf_counter() - begun_s)
+    return statistics.median(seconds) / (12 * size)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
