@@ -176,6 +176,14 @@ def packed_delta(tensors: dict[str, Any], codec: str = "fp32") -> bytes:
         return Path(file.name).read_bytes()
 
 
+def hello_body(**changed: Any) -> dict[str, Any]:
+    """Return what a site says of itself when it comes."""
+    spec = {name: {"shape": list(t.shape), "dtype": "float32"} for name, t in THETA.items()}
+    body = {"incarnation": "i", "world": 1, "tensors": spec, "dataset_samples": 150, "total_samples": 400,
+            "batch_size": 10, "sync_every_steps": 10}  # fmt: skip
+    return body | changed
+
+
 class Site:
     """A training leader: it moves every parameter by `pull` a round."""
 
@@ -211,10 +219,7 @@ class Site:
         return digest
 
     def hello(self, **changed: Any) -> None:
-        spec = {name: {"shape": list(t.shape), "dtype": "float32"} for name, t in THETA.items()}
-        body = {"incarnation": "i", "world": self.world, "tensors": spec, "dataset_samples": 150,
-                "total_samples": self.total, "batch_size": 10, "sync_every_steps": 10}  # fmt: skip
-        answer = self.ok("POST", "hello", body | changed)
+        answer = self.ok("POST", "hello", hello_body(world=self.world, total_samples=self.total) | changed)
         if answer["state"] is None:
             answer = self.ok("POST", "initial", {"sha256": self.put(THETA)})
         self.fetch(answer["state"])

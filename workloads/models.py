@@ -222,7 +222,7 @@ class Training(models.Model):
     samples_per_round = models.PositiveBigIntegerField()  # One site's; for planning.
     next_sample = models.PositiveBigIntegerField(default=0)  # Positions from here on were never leased.
     version = models.PositiveIntegerField(null=True)  # null: the initial parameters have not come yet.
-    codec = models.CharField(max_length=8, default="int8")  # Of contributions and updates (node.training.quantise).
+    codec = models.CharField(max_length=8)  # Of contributions and updates (node.training.quantise).
     fingerprint = models.CharField(max_length=64, blank=True)  # Of theta at `version` (node.training.outer).
     initial_sha256 = models.CharField(max_length=64, blank=True)  # theta_0.
     state_bytes = models.PositiveBigIntegerField(default=0)  # Of a snapshot.

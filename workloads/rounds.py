@@ -50,6 +50,7 @@ class Hello:
     sync_every_steps: int
     outer_lr: float | None
     outer_momentum: float | None
+    codec: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ def hello(*, placement: Placement, said: Hello, now: datetime) -> Training:
             "outer_lr": said.outer_lr,
             "outer_momentum": said.outer_momentum,
             "samples_per_round": samples_per_round,
+            "codec": said.codec,
         },
     )
     if not made:

@@ -22,9 +22,11 @@ from broker.api.keys import calling_site
 from workloads import nodes, operations, queries, rounds, storage
 from workloads.models import Placement, Training
 from workloads.node.training import codec
+from workloads.node.training.quantise import CODECS
 
 WAIT_MAX_S = 25.0
 LOOK_EVERY_S = 0.1
+DEFAULT_CODEC = "int8"
 OBJECT_BYTES_MAX = 64 << 30
 ROWS_MAX = 2000
 
@@ -71,7 +73,10 @@ def hello(request: HttpRequest, placement: Placement) -> HttpResponse:
         sync_every_steps=_count(body, "sync_every_steps"),
         outer_lr=body.get("outer_lr"),
         outer_momentum=body.get("outer_momentum"),
+        codec=str(body.get("codec") or DEFAULT_CODEC),
     )
+    if said.codec not in CODECS:
+        raise ValueError(f"codec must be one of {', '.join(CODECS)}")
     _check_world(placement, said.world)
     training = rounds.hello(placement=placement, said=said, now=timezone.now())
     state = queries.state(training)

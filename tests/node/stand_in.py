@@ -107,7 +107,7 @@ class Hub:
         self.free = _ranges(positions) + self.free
         assert len(_positions(used)) == body["samples"]
         self.contributed[site] = (body, delta, used)
-        self.history.append({**body, "site": site, "status": "accepted"})
+        self.history.append({**body, "site": site, "status": "accepted", "codec": delta[0]})
         self._close_if_complete()
         return {"status": "accepted", "why": ""}
 

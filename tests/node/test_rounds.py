@@ -10,6 +10,9 @@ import pytest
 import safetensors.torch
 import torch
 
+from workloads.node.training import quantise, wire
+from workloads.node.training.rounds import Leader
+
 from . import site_program
 from .conftest import wait_for
 
@@ -59,8 +62,9 @@ def merged_once(hub, total):
     return sorted(positions) == list(range(total))
 
 
-def test_two_sites_end_with_the_same_bits_and_count_every_sample_once(broker, start_site):
-    broker.hub.settings = (0.9, 0.8)
+@pytest.mark.parametrize("codec", ["fp32", "int8", "top2"])
+def test_two_sites_end_with_the_same_bits_and_count_every_sample_once(broker, start_site, codec):
+    broker.hub.settings, broker.hub.codec = (0.9, 0.8), codec
     options = {"samples": 400, "mixed": 1, "pause_s": 0.01}
     sites = [start_site(1, seed=1, **options), start_site(2, seed=2, **options)]
 
@@ -75,6 +79,7 @@ def test_two_sites_end_with_the_same_bits_and_count_every_sample_once(broker, st
     assert (theta["scale"] == 1).all()
     saved = safetensors.torch.load(broker.hub.artifacts[0]["raw"])
     np.testing.assert_array_equal(saved["first.bias"].numpy(), theta["first.bias"])
+    assert {row["codec"] for row in broker.hub.history} == {codec}
     assert saved["last.bias"].dtype == torch.bfloat16
     assert saved["seen"] > 0
     assert broker.hub.artifacts[0]["metrics"].keys() == {"val_loss"}
@@ -201,3 +206,31 @@ def test_two_ranks_drain_at_the_same_step(broker, start_site, tmp_path):
         ends(rank, 75)
     (row,) = broker.hub.history
     assert row["samples"] == row["steps"] * 8 == len(broker.hub.rows) * 8
+
+
+class Silent:
+    """A link that nothing is asked of."""
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(("codec", "rounds"), [("int4", 1), ("top2", 80)])
+def test_what_a_contribution_could_not_say_is_in_later_ones(codec, rounds, tmp_path):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(64, 64, bias=False)
+    leader = Leader(model=model, connect=Silent, drain_file=None)
+    leader._codec = codec
+    size = 64 * 64
+    moved, said = np.linspace(-1, 1, size, dtype=np.float32), np.zeros(size, np.float32)
+
+    for round_ in range(rounds + 1):
+        path = tmp_path / "contribution"
+        path.write_bytes(leader._pack(moved.copy() if round_ == 0 else np.zeros(size, np.float32)))
+        name, parts = wire.read(path, size=size)
+        said += quantise.decode(parts, name, size=size)
+        if round_ == 0:
+            first = np.abs(said - moved).max()
+
+    assert first > 0.01
+    assert np.abs(said - moved).max() < first / 5

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from django.db import IntegrityError, transaction
 
-from tests.conftest import THETA, Site, packed_delta
+from tests.conftest import THETA, Site, hello_body, packed_delta
 from workloads import hub, queries, storage
 from workloads.models import Contribution, Placement, Round, SampleRange, Training, Workload
 from workloads.node.training import codec, outer, wire
@@ -395,3 +395,25 @@ class TestTheHubsMemory:
                 assert outer.apply(vector, parts, name) == round_.fingerprint
 
         assert outer.fingerprint(vector) == last
+
+
+def test_the_first_site_says_in_how_many_bits_all_travel(sites, clock):
+    Training.objects.all().delete()
+    Round.objects.all().delete()
+    sites[0].theta, sites[0].version = {}, None
+
+    sites[0].hello(codec="top2")
+    answer = sites[1].ok("POST", "hello", hello_body(codec="int4"))
+    leased = [site.lease()[1] for site in sites[:1]]
+    sites[0].give(leased[0], sha256=sites[0].put_raw(packed_delta(THETA, "top2")))
+    close_round(clock)
+
+    assert answer["state"]["codec"] == "top2"
+    assert Round.objects.get(version=0).codec == "int4", "what two sites name is too much for top2"
+
+
+def test_a_codec_that_nobody_knows_is_refused(sites):
+    answer = sites[0].call("POST", "hello", hello_body(codec="int3"))
+
+    assert answer.status_code == 422
+    assert "codec must be one of fp32, fp16, int8, int4, top2" in answer.json()["error"]["message"]

@@ -73,6 +73,7 @@ class Migration(migrations.Migration):
             model_name='training',
             name='codec',
             field=models.CharField(default='int8', max_length=8),
+            preserve_default=False,
         ),
         migrations.AddField(
             model_name='training',

@@ -16,6 +16,8 @@ from workloads.node.training import outer
 State = Round.State
 CLAIM_FOR = timedelta(seconds=3)  # The hub renews it; when a hub dies, another goes on after that.
 round_machine = Machine(Round, final={State.CLOSED, State.ABANDONED}, claim_for=CLAIM_FOR)
+# The few numbers that each of several sites names are together too many for one update of the same kind.
+UPDATE_CODEC = {"top2": "int4"}
 GRACE_MIN_S = 20.0  # The least that a slower site is waited for after the first contribution.
 GRACE_SHARE = 1.0  # Of the time the first site took: a site of half the speed is waited for.
 
@@ -63,13 +65,14 @@ def _missing(round_: Round) -> Any:
 
 def _settings(training: Training, sites: int) -> hub.Settings:
     """A single site's outer step is the identity: it goes on where it was, and the momentum rests."""
+    codec = UPDATE_CODEC.get(training.codec, training.codec)
     if sites == 1:
-        return hub.Settings(lr=1.0, momentum=0.0, codec=training.codec)
+        return hub.Settings(lr=1.0, momentum=0.0, codec=codec)
     lr, factor = outer.settings(training.total_samples // max(1, training.samples_per_round * sites))
     return hub.Settings(
         lr=lr if training.outer_lr is None else training.outer_lr,
         momentum=factor if training.outer_momentum is None else training.outer_momentum,
-        codec=training.codec,
+        codec=codec,
     )
 
 

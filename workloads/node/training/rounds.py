@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ..link import Link, Refused, Unreachable, insist
-from . import codec, outer, weights, wire
+from . import codec, outer, quantise, weights, wire
 from .data import Ranges
 from .layout import Floats, Layout
 
@@ -24,6 +24,7 @@ Answer = TypeVar("Answer")
 
 DRAINED = 75  # EX_TEMPFAIL, sysexits.h: not finished, and worth another try elsewhere.
 ASK_AGAIN_S = 0.3
+FEEDBACK = ("int4", "top2")  # With 8 bits and more, what is left unsaid is not worth a vector's memory.
 # A long poll this short lets the leader notice a drain within seconds; a host's notice may be 30 s.
 LONG_POLL_S = 4
 
@@ -55,6 +56,7 @@ class Leader:
         self._layout = Layout(weights.described(model))
         self._base = np.zeros(self._layout.size, np.float32)
         self._codec = ""
+        self._unsaid: Floats | None = None  # What the bits of the contributions so far could not say.
         self._is_started = False  # Whether `_base` is the shared state at `version`.
         self._complained = False
         self.version = 0
@@ -99,7 +101,7 @@ class Leader:
 
     def contribute(self, *, ranges: Ranges, samples: int, steps: int, partial: bool, loss: float | None) -> None:
         """Hand in what the site made of `ranges`; unless `partial`, wait for the commit and start from it."""
-        sha256 = self._put(self._packed(weights.difference(self._base, self._model, self._layout)))
+        sha256 = self._put(self._pack(weights.difference(self._base, self._model, self._layout)))
         answer = self._ask(
             "POST",
             "/v1/site/contributions",
@@ -116,6 +118,7 @@ class Leader:
         refused = answer["status"] == "refused"
         if refused:
             _say(f"the contribution to version {self.version} was refused: {answer['why']}")
+            self._unsaid = None
         if partial:
             return
         while True:
@@ -168,9 +171,17 @@ class Leader:
             raise StateDiffers(f"after update {update['version']} the parameters are not those of the other sites")
         self.version = int(update["version"]) + 1
 
-    def _packed(self, delta: Floats) -> bytes:
+    def _pack(self, delta: Floats) -> bytes:
+        """Return a contribution as it travels; with few bits, what they can not say is said in a later one."""
+        with_feedback = self._codec in FEEDBACK
+        if with_feedback and self._unsaid is not None:
+            delta += self._unsaid
         with NamedTemporaryFile(prefix="gpuyard-") as file:
-            outer.packed(delta, self._codec, wire.create(Path(file.name), codec=self._codec, size=len(delta)))
+            parts = wire.create(Path(file.name), codec=self._codec, size=len(delta))
+            outer.packed(delta, self._codec, parts)
+            if with_feedback:
+                delta -= quantise.decode(parts, self._codec, size=len(delta))
+                self._unsaid = delta
             return Path(file.name).read_bytes()
 
     def _put(self, raw: bytes) -> str:

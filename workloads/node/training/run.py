@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from torch.utils.data import default_collate
 from . import checkpoint, data, group
 from .loop import Steps
 from .metrics import Printed
+from .quantise import CODECS
 
 if TYPE_CHECKING:
     from ..link import Link
@@ -38,16 +39,21 @@ def session(
     outer_lr: float | None = None,
     outer_momentum: float | None = None,
     seed: int = 0,
+    codec: str | None = None,
 ) -> Run:
     """Wrap a training loop: `with session(model, optimizer) as run: for batch in run.batches(dataset): ...`.
 
     Sites exchange what they learnt every `sync_every_steps` optimizer steps. `outer_lr` and `outer_momentum` None let
-    the broker choose by the number of rounds. `seed` orders the samples and must be the same at all sites.
+    the broker choose by the number of rounds. `seed` orders the samples and must be the same at all sites. `codec` is
+    how many bits of a parameter travel, of the site that is first: fp32, fp16, int8 (where it is None), int4 or top2.
     Raises SessionMisused, StrangeOptimizer.
     """
     if sync_every_steps < 1:
         raise SessionMisused(f"sync_every_steps is {sync_every_steps}; it must be 1 or more")
-    return Run(model, optimizer, sync_every_steps, {"outer_lr": outer_lr, "outer_momentum": outer_momentum}, seed)
+    if codec is not None and codec not in CODECS:
+        raise SessionMisused(f"codec is {codec!r}; it must be one of {', '.join(CODECS)}")
+    wishes = {"outer_lr": outer_lr, "outer_momentum": outer_momentum, "codec": codec}
+    return Run(model, optimizer, sync_every_steps, wishes, seed)
 
 
 class Run:
@@ -61,7 +67,7 @@ class Run:
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         sync_every_steps: int,
-        outer: dict[str, float | None],
+        wishes: Mapping[str, Any],
         seed: int,
     ) -> None:
         self.alone = not os.environ.get("GPUYARD_SITE_URL")
@@ -69,7 +75,7 @@ class Run:
         self.world = 1 if self.alone else int(os.environ.get("GPUYARD_WORLD", "1"))
         if Run._open is not None or (Run._placed_before and not self.alone):
             raise SessionMisused("session() was called twice; a script trains one model in one session")
-        self._model, self._sync_every_steps, self._outer, self._seed = model, sync_every_steps, outer, seed
+        self._model, self._sync_every_steps, self._wishes, self._seed = model, sync_every_steps, wishes, seed
         self._optimizer = optimizer
         self._steps = Steps(model=model, optimizer=optimizer, world=self.world)
         self._leader: Leader | None = None
@@ -162,7 +168,7 @@ class Run:
                     "total_samples": total,
                     "batch_size": batch_size,
                     "sync_every_steps": self._sync_every_steps,
-                    **{name: value for name, value in self._outer.items() if value is not None},
+                    **{name: value for name, value in self._wishes.items() if value is not None},
                 }
             )
         while (ranges := self._next_ranges(count=self._sync_every_steps * per_step)) is not None:
