@@ -129,10 +129,16 @@ def test_more_samples_in_as_many_steps_weigh_by_their_square():
 
 
 @pytest.mark.parametrize(
-    ("rounds", "expected"), [(1, (1.0, 0.5)), (19, (1.0, 0.5)), (50, (0.9, 0.8)), (200, (0.9, 0.8)), (201, (0.7, 0.9))]
+    ("rounds", "left", "expected"),
+    [(12, 12, (1.0, 0.3)), (12, 2.1, (1.0, 0.3)), (48, 48, (0.8, 0.7)), (48, 3.1, (0.8, 0.7)), (500, 400, (0.8, 0.7))],
 )
-def test_settings_follow_the_number_of_rounds(rounds, expected):
-    assert outer.settings(rounds) == expected
+def test_settings_follow_the_number_of_rounds(rounds, left, expected):
+    assert outer.settings(rounds, left) == expected
+
+
+@pytest.mark.parametrize(("rounds", "left"), [(12, 2), (12, 0.3), (48, 3), (48, 1), (2, 2)])
+def test_the_last_rounds_are_plain_averages(rounds, left):
+    assert outer.settings(rounds, left) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize("weights", [[], [0.0]])

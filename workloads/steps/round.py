@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from workloads import hub, operations, rounds, storage
+from workloads import hub, operations, queries, rounds, storage
 from workloads.lifecycle import born
 from workloads.machine import Hop, Machine, Move, Nap
 from workloads.models import Contribution, Round, SampleRange, Training, Workload
@@ -68,7 +68,8 @@ def _settings(training: Training, sites: int) -> hub.Settings:
     codec = UPDATE_CODEC.get(training.codec, training.codec)
     if sites == 1:
         return hub.Settings(lr=1.0, momentum=0.0, codec=codec)
-    lr, factor = outer.settings(training.total_samples // max(1, training.samples_per_round * sites))
+    samples, a_round = queries.samples(training.pk), max(1, training.samples_per_round * sites)
+    lr, factor = outer.settings(samples["total"] / a_round, (samples["total"] - samples["merged"]) / a_round)
     return hub.Settings(
         lr=lr if training.outer_lr is None else training.outer_lr,
         momentum=factor if training.outer_momentum is None else training.outer_momentum,
