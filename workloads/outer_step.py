@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from offers.matching.policy.compiled import compiled
+from offers.matching.policy.compiled import compiled, compiled_sums
 from workloads.node.training import outer, quantise
 from workloads.node.training.layout import Floats
 
@@ -69,10 +69,8 @@ def merge(
         return outer.checksum(state[0]), products
 
     done = outer.in_slices(len(theta), step)
-    products = np.sum([each for _, each in done], axis=0)
-    weights = shares.astype(np.float64)
-    norms, dots = np.sqrt(np.diag(products)), products @ weights
-    whole = np.sqrt(max(float(weights @ dots), 0.0))
+    squares, dots = np.sum([each for _, each in done], axis=0)
+    norms, whole = np.sqrt(squares), np.sqrt(max(float(shares.astype(np.float64) @ dots), 0.0))
     cosines = dots / np.maximum(norms * whole, np.finfo(np.float64).tiny)
     fingerprint = outer.joined(each for each, _ in done)
     return Merged(fingerprint=fingerprint, norms=norms.tolist(), cosines=cosines.tolist())
@@ -82,12 +80,13 @@ def _in_any(
     theta: Floats, momentum: Floats, remainder: Floats, given: list[quantise.Parts], codecs: list[str],
     shares: Floats, rate: np.float32, factor: np.float32, codec: str, place: quantise.Parts,
 ) -> npt.NDArray[np.float64]:  # fmt: skip
-    """Take the step of one slice; return the inner products of the deltas: [deltas, deltas]."""
+    """Take the step of one slice; return the squares of the deltas and their products with the mean: [2, deltas]."""
     size = len(theta)
     unpacked = [quantise.decode(parts, name, size=size) for parts, name in zip(given, codecs, strict=True)]
     mean = shares[0] * unpacked[0]
     for share, each in zip(shares[1:], unpacked[1:], strict=True):
         mean += share * each
+    products = np.array([[np.vdot(one, one) for one in unpacked], [np.vdot(one, mean) for one in unpacked]], np.float64)
     direction = mean
     if factor:
         momentum *= factor
@@ -100,7 +99,7 @@ def _in_any(
         part[...] = parts[name]
     remainder[...] = wanted - applied
     theta += applied
-    return np.array([[float(np.vdot(one, other)) for other in unpacked] for one in unpacked])
+    return products
 
 
 def _in_int8(
@@ -109,11 +108,20 @@ def _in_int8(
 ) -> npt.NDArray[np.float64]:  # fmt: skip
     """Do the same as `_in_any`, to the bit, in one pass."""
     values, scales = (np.stack([parts[name] for parts in given]) for name in ("values", "scales"))
-    products = np.zeros((len(given), len(given)))
+    products = np.zeros((2, len(given)))
     _pass(theta, momentum, remainder, values, scales, shares, rate, factor, place["values"], place["scales"], products)
     place["values"][len(theta) :] = 0  # Of the last stride, which the vector does not fill.
     place["scales"][-(-len(theta) // BLOCK) :] = 0
-    return products + np.tril(products, -1).T
+    return products
+
+
+@compiled_sums
+def _dot(values: npt.NDArray[np.int8], numbers: Floats) -> np.float32:
+    """A figure to look at, so its last bits may differ from machine to machine."""
+    total = np.float32(0)
+    for i in range(BLOCK):
+        total += np.float32(values[i]) * numbers[i]
+    return total
 
 
 @compiled
@@ -139,11 +147,13 @@ def _pass(
             share, scale, v = shares[one], scales[one, block], values[one, span]
             for i in range(BLOCK):
                 mean[i] += share * (np.float32(v[i]) * scale)
-            for other in range(one + 1):
-                total, w = np.int32(0), values[other, span]
-                for i in range(BLOCK):
-                    total += np.int32(v[i]) * np.int32(w[i])
-                products[one, other] += np.float64(total) * np.float64(scale) * np.float64(scales[other, block])
+            total = np.int32(0)
+            for i in range(BLOCK):
+                total += np.int32(v[i]) * np.int32(v[i])
+            products[0, one] += np.float64(total) * np.float64(scale) * np.float64(scale)
+        for one in range(shares.size):
+            v = values[one, span]
+            products[1, one] += np.float64(_dot(v, mean)) * np.float64(scales[one, block])
         if factor != 0:
             for i in range(BLOCK):
                 m[i] = m[i] * factor + mean[i]

@@ -60,17 +60,21 @@ def measured(directory: Path, size: int, merges: int) -> dict[str, Any]:
     momentum += 0  # So that its memory is there before it is counted.
     remainder += 0
 
+    updates: list[Path] = []
+
     def merge() -> None:
         deltas = [
             Delta(parts=wire.read(path, size=size)[1], codec="int8", share=1 / SITES) for path in paths
         ]  # fmt: skip
-        update = wire.create(directory / "update", codec="int8", size=size)
+        path = directory / f"update-{len(updates)}"  # A new file each time, as the hub has it.
+        updates.append(path)
+        update = wire.create(path, codec="int8", size=size)
         outer_step.merge(
             theta, momentum, remainder, deltas, lr=0.9, momentum_factor=0.8, codec="int8", update=update
         )  # fmt: skip
 
     seconds, extra_gib, resident_gib = _timed(merge, merges + 1)
-    moved = sum(path.stat().st_size for path in paths) + 6 * 4 * size + (directory / "update").stat().st_size
+    moved = sum(path.stat().st_size for path in paths) + 6 * 4 * size + updates[0].stat().st_size
     add_s = _add_seconds_per_byte() * moved
     merge_s = statistics.median(seconds[1:])
     return {

@@ -13,3 +13,8 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 def compiled(kernel: Kernel) -> Kernel:
     """Return the function as machine code of the same signature, beside which other threads run."""
     return cast(Kernel, njit(cache=True, nogil=True)(kernel))
+
+
+def compiled_sums(kernel: Kernel) -> Kernel:
+    """Do the same for a sum whose terms may be added in any order, so that wide registers add them."""
+    return cast(Kernel, njit(cache=True, nogil=True, fastmath={"reassoc"})(kernel))

@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from . import quantise
-from .layout import Floats
+from .layout import ALIGNED, Floats
 
 SLICE = 1 << 18  # Numbers; a multiple of every codec's stride.
 Answer = TypeVar("Answer")
@@ -61,7 +61,7 @@ def apply(theta: Floats, update: Mapping[str, np.ndarray], codec: str) -> str:
 
 
 def fingerprint(theta: Floats) -> str:
-    """Return a SHA-256 in hex over the CRC-32 of each SLICE of float32 numbers; it tells slips, not forgeries."""
+    """Return a SHA-256 in hex over the `checksum` of each SLICE of float32 numbers; it tells slips, not forgeries."""
     return joined(in_slices(len(theta), lambda start, end: checksum(theta[start:end])))
 
 
@@ -91,8 +91,14 @@ def in_slices(size: int, work: Callable[[int, int], Answer]) -> list[Answer]:
 
 
 def checksum(numbers: Floats) -> int:
-    """Return the CRC-32 of their bytes."""
-    return zlib.crc32(numbers)
+    """
+    Return the CRC-32 of 128 sums.
+
+    The bytes, a multiple of 1,024, are read as rows of 128 little-endian whole numbers of 64 bits, and each column is
+    added up modulo 2^64: at the speed of memory, where a CRC of all bytes takes four times as long as the merge.
+    """
+    rows = numbers.view("<u8").reshape(-1, ALIGNED // 2)
+    return zlib.crc32(np.add.reduce(rows, axis=0, dtype=np.uint64))
 
 
 def joined(checksums: Iterable[int]) -> str:
