@@ -71,6 +71,13 @@ class TestPacked:
         with pytest.raises(NotFinite, match="not finite"):
             wire.read(path, size=5000)
 
+    @pytest.mark.parametrize("codec", CODECS)
+    def test_whose_numbers_could_leave_the_range_of_float32_is_refused(self, path, codec):
+        packed(path, np.full(5000, 1e35, np.float32), codec)
+
+        with pytest.raises(NotFinite, match=r"beyond 1e\+30"):
+            wire.read(path, size=5000)
+
     @pytest.mark.parametrize(
         "spoil",
         [

@@ -19,6 +19,7 @@ from .codec import CorruptTensors, NotFinite, TensorsDiffer, check
 from .quantise import CODECS, Parts
 
 HEADER_MAX = 16 << 20
+LARGEST = 1e30  # Of a number that a codec has: what is unpacked, weighed and added up stays finite in float32.
 NAMES = {"float32": "F32", "float16": "F16", "int8": "I8", "uint8": "U8"}
 KINDS = {short: np.dtype(name) for name, short in NAMES.items()}
 
@@ -39,7 +40,7 @@ def create(path: Path, *, codec: str, size: int) -> Parts:
 
 def read(path: Path, *, size: int) -> tuple[str, Parts]:
     """
-    Return (codec, arrays) of a file made of a vector of so many finite numbers; the arrays lie in the file.
+    Return (codec, arrays) of a file made of a vector of so many numbers, none beyond LARGEST; they lie in the file.
 
     Raises CorruptTensors, TensorsDiffer, NotFinite.
     """
@@ -52,8 +53,8 @@ def read(path: Path, *, size: int) -> tuple[str, Parts]:
     except quantise.Unpackable as strange:
         raise TensorsDiffer(str(strange)) from strange
     for name, part in parts.items():
-        if part.dtype.kind == "f" and (wrong := _count_not_finite(part)):
-            raise NotFinite(f"{name} holds {wrong} values that are not finite")
+        if part.dtype.kind == "f" and (wrong := _count_beyond(part)):
+            raise NotFinite(f"{name} holds {wrong} values that are not finite, or beyond {LARGEST:g}")
     return codec, parts
 
 
@@ -113,6 +114,6 @@ def _mapped(path: Path, *, mode: Any) -> tuple[dict[str, Any], Parts]:
         raise CorruptTensors(f"not a safetensors file: {broken}"[:200]) from broken
 
 
-def _count_not_finite(part: np.ndarray) -> int:
+def _count_beyond(part: np.ndarray) -> int:
     step = 1 << 20
-    return sum(int((~np.isfinite(part[at : at + step])).sum()) for at in range(0, len(part), step))
+    return sum(int((~(np.abs(part[at : at + step]) <= np.float32(LARGEST))).sum()) for at in range(0, len(part), step))
