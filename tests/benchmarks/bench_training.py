@@ -6,7 +6,7 @@ import sys
 
 from tests.benchmarks import parts
 
-KEYS = {"hub": ("hub_to_memory_limit", "hub_extra_gib")}
+KEYS = {"loss": ("benefit_kept", "benefit_kept_churn"), "hub": ("hub_to_memory_limit", "hub_extra_gib")}
 
 if __name__ == "__main__":
     sys.exit(parts.run({part: [sys.executable, "-m", f"tests.benchmarks.training_{part}"] for part in KEYS}, KEYS))
