@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from offers.matching.policy.compiled import compiled, compiled_sums
+from offers.matching.compiled import compiled, compiled_sums
 from workloads.node.training import outer, quantise
 from workloads.node.training.layout import Floats
 

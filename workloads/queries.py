@@ -197,10 +197,11 @@ def state(training: Training, *, since: int | None = None) -> dict[str, Any] | N
     if training.version is None or training.snapshot_version is None:
         return None
     behind = training.version - since if since is not None else UPDATES_MAX + 1
-    start = since if since is not None and 0 <= behind <= UPDATES_MAX else training.snapshot_version
-    closed = Round.objects.filter(
-        workload=training.pk, state=Round.State.CLOSED, version__gte=start, version__lt=training.version
-    )
+    closed = Round.objects.filter(workload=training.pk, state=Round.State.CLOSED, version__lt=training.version)
+    near = since is not None and 0 <= behind <= UPDATES_MAX
+    if near and closed.filter(version__gte=since, update_kept=False).exists():
+        near = False  # The store has not all of them any more.
+    closed = closed.filter(version__gte=since if near else training.snapshot_version)
     updates = closed.order_by("version").values_list("version", "update_sha256", "update_bytes", "fingerprint")
     names = ("version", "sha256", "size_bytes", "fingerprint")
     return {

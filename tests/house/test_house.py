@@ -31,7 +31,7 @@ ONE_DOOR = {
     "pynvml": {"workloads/node/hardware.py"},
     "stripe": {"billing/stripe_gateway.py"},
     "pandas": {"offers/history.py"},
-    "numba": {"offers/matching/policy/compiled.py"},
+    "numba": {"offers/matching/compiled.py"},
     "scipy": {"offers/matching/tick_columns.py", "offers/matching/tick_drain.py"},
 }  # fmt: skip
 RAY_LIVES_IN = "workloads/node/"

@@ -15,6 +15,10 @@ CPU = [{"kind": "CPU", "memory_gib": 4.0, "uuid": "cpu-0"}]
 MEASURED = [{"precision": "fp32", "compute": [[1, 1]], "memory": [[1, 1]], "launch_s": 1e-6}]
 
 
+def failing(*given, **more):
+    raise OSError("no space left on device")
+
+
 class Measurer:
     """Stands for `subprocess.Popen` of the yardstick."""
 
@@ -92,6 +96,22 @@ class TestBenchmark:
         self.idle(bench, now, IDLE_S)
         started[0].ended, started[0].code = ends == "fails", 1
         self.idle(bench, now, benchmark.WITHIN_S + 1)
+        self.idle(bench, now, IDLE_S)
+        self.idle(bench, now, IDLE_S)
+
+        assert bench.measured(CPU) == []
+        assert len(started) == 1
+
+    @pytest.mark.parametrize("trouble", ["no process", "a full disk", "garbage"])
+    def test_no_trouble_of_its_own_ends_the_agent(self, bench, now, started, monkeypatch, trouble, tmp_path):
+        if trouble == "no process":
+            monkeypatch.setattr(benchmark.os, "setpriority", failing)
+        self.idle(bench, now, IDLE_S)
+        if trouble == "a full disk":
+            monkeypatch.setattr(benchmark.Path, "write_text", failing)
+        elif trouble == "garbage":
+            monkeypatch.setattr(Measurer, "communicate", lambda self: (b"?", None))
+        started[0].ended = True
         self.idle(bench, now, IDLE_S)
         self.idle(bench, now, IDLE_S)
 

@@ -8,6 +8,7 @@ import safetensors.torch
 import torch
 
 from workloads.node.training import data, session
+from workloads.node.training.run import SessionMisused
 
 
 class Line(torch.utils.data.Dataset):
@@ -119,3 +120,11 @@ def test_outside_of_the_with_block_it_deals_nothing():
         pass
     with pytest.raises(RuntimeError, match="not open"):
         run.batches(Line())
+
+
+@pytest.mark.parametrize(("wish", "why"), [({"codec": "int3"}, "codec is 'int3'"), ({"sync_every_steps": 0}, "is 0")])
+def test_wishes_that_mean_nothing_are_refused_at_once(wish, why):
+    model = torch.nn.Linear(1, 1)
+
+    with pytest.raises(SessionMisused, match=why):
+        session(model, torch.optim.SGD(model.parameters(), lr=0.1), **wish)

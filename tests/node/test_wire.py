@@ -89,6 +89,8 @@ class TestPacked:
             lambda raw: raw.replace(b'"F32"', b'"F99"'),
             lambda raw: raw.replace(b'"data_offsets"', b'"data_offsetz"'),
             lambda raw: (10).to_bytes(8, "little") + b'["a", "b"]' + raw,
+            lambda raw: (60_000).to_bytes(8, "little") + b"[" * 60_000 + raw,
+            lambda raw: raw.replace(b'"data_offsets": [0,', b'"data_offsets": [1e999,').replace(b" " * 4, b"", 1),
         ],
     )
     def test_that_is_none_is_refused(self, path, spoil):

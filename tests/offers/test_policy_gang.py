@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from offers.matching.policy import futures, rollout
 from offers.matching.policy.forecast import UP, Forecast, gang_ups, lives_h
-from offers.matching.policy.gang import GangPolicy, new_gang_policy
+from offers.matching.policy.gang import GangPolicy, _Race, new_gang_policy
 from offers.matching.policy.gang_terms import GangSeen, GangTerms, meets_deadline
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -451,3 +451,13 @@ class TestAZoneThatIsNew:
         decision = GangPolicy(terms(work_s=5 * 3600, deadline_s=48 * 3600), past=before, known=known).decide(observed)
 
         assert (decision.act, decision.zone) == ("move", 1)
+
+
+def test_a_gain_counts_until_the_next_look_however_short_the_ticks():
+    """What a tick longer at the dearer place costs is little, but the policy would not look again so soon."""
+    usd = np.array([[10.01] * 8, [10.0] * 8])
+    race = _Race(plays=np.zeros((2, 4)), actions=np.array([0, 1]), usd=usd)
+
+    assert race.best(0, looks=1.0) == 0
+    assert race.best(0, looks=4.5) == 1
+    assert race.best(None) == 1

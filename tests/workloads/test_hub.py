@@ -15,6 +15,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from broker.management.commands import hub as command
 from tests.conftest import Site
 from workloads.models import Round, SampleRange, Training
 from workloads.steps.round import CLAIM_FOR, round_machine
@@ -141,3 +142,19 @@ def test_a_claim_that_is_renewed_stays_and_only_ones_own(sites, clock, monkeypat
         round_machine.renew(clock.now + timedelta(seconds=1))
 
         assert (Round.objects.get().claimed_until > clock.now) is renewed
+
+
+def test_what_was_begun_is_held_until_it_is_finished(monkeypatch):
+    renewed = []
+    monkeypatch.setattr(command, "RENEW_S", 0.01)
+    monkeypatch.setattr(command.signal, "signal", lambda *given: None)
+    monkeypatch.setattr(command.round_machine, "renew", renewed.append)
+
+    def told_to_stop_in_the_middle_of_a_merge(pool, threads, stop):
+        stop.set()
+        pool.submit(time.sleep, 0.3)
+
+    monkeypatch.setattr(command, "_serve", told_to_stop_in_the_middle_of_a_merge)
+    command.Command().handle(threads=1)
+
+    assert len(renewed) > 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import Site
-from workloads import hub, retention, storage
+from workloads import hub, queries, retention, storage
 from workloads.models import Artifact, Contribution, Lease, Round, Training, Workload
 
 pytestmark = pytest.mark.django_db
@@ -181,5 +181,13 @@ def test_updates_are_kept_from_the_oldest_checkpoint_on_and_what_the_hub_needs_t
     gone = Round.objects.filter(state="closed", update_kept=False).values_list("update_sha256", flat=True)
     assert [storage.exists(sha256) for sha256 in gone.order_by("version")] == [True, False, False, False]
     assert gone.earliest("version") == kept.latest("version").update_sha256, "two rounds, one step, one object"
+    training = Training.objects.get()
+    told = {since: queries.state(training, since=since)["updates"] for since in (3, 4, 5, 8, 9)}
+    # From version 5 on by updates; 4 would be too far behind, and of those since 3 one is gone.
+    assert {since: [one["version"] for one in updates] for since, updates in told.items()} == {
+        3: [8], 4: [8], 5: [5, 6, 7, 8], 8: [8], 9: []
+    }  # fmt: skip
+    Round.objects.filter(version=6).update(update_kept=False)
+    assert [one["version"] for one in queries.state(training, since=5)["updates"]] == [8]
     hub.MEMORY._states.clear()
     assert hub.MEMORY.take(Training.objects.get()).version == 9, "the contributions since the snapshot are still there"

@@ -45,7 +45,8 @@ class Agent:
         self._ending: dict[int, threading.Thread] = {}
         self._ended: dict[int, Report] = {}
         self._notices = Watcher(heard=self.wake)
-        self._benchmark = Benchmark(state=host.state, shares=len(self._hardware()["accelerators"]) or 1)
+        self._accelerators: list[dict[str, Any]] = self._hardware()["accelerators"]  # As last told.
+        self._benchmark = Benchmark(state=host.state, shares=len(self._accelerators) or 1)
         self._setting = Setting(
             state=host.state, broker=host.broker, address=host.address, connect=self._connect, news=self._news
         )
@@ -76,7 +77,7 @@ class Agent:
                 continue
             backoff.reset()
             self.reconcile(orders)
-            self._benchmark.go_on(self._hardware()["accelerators"], leased=bool(orders or self._leases))
+            self._benchmark.go_on(self._accelerators, leased=bool(orders or self._leases))
             # A lease that changed is told at once: the customer waits for it.
             self._stop.wait(SHORTEST_BEAT_S)
             self._news.wait(max(0.0, next_beat_s - SHORTEST_BEAT_S))
@@ -118,11 +119,12 @@ class Agent:
         reports = [lease.report() for lease in list(self._leases.values())]
         notice = notice or self._notices.notice
         hardware = self._hardware()
+        self._accelerators = hardware["accelerators"]
         return {
             "boot_id": self._boot_id,
             "version": _version(),
             "address": self._host.address,
-            "hardware": {**hardware, "benchmarks": self._benchmark.measured(hardware["accelerators"])},
+            "hardware": {**hardware, "benchmarks": self._benchmark.measured(self._accelerators)},
             "usage": usage(),
             "notice": notice.as_json() if notice else None,
             "nodes": reports + list(self._ended.values()),

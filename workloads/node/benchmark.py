@@ -39,7 +39,15 @@ class Benchmark:
             return []
 
     def go_on(self, accelerators: list[dict[str, Any]], *, leased: bool) -> None:
-        """Take the next step, if there is one: called with every beat."""
+        """Take the next step, if there is one: called with every beat, which no trouble here may end."""
+        try:
+            self._step(accelerators, leased=leased)
+        except (OSError, ValueError) as trouble:
+            log.warning("benchmark.failed why=%s", trouble)
+            self.stop()
+            self._is_over = True
+
+    def _step(self, accelerators: list[dict[str, Any]], *, leased: bool) -> None:
         if leased:
             self.stop()
         elif self._measurer is not None:

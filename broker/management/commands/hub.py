@@ -36,10 +36,11 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        renewing = threading.Thread(target=_renew, args=(stop,), name="renew", daemon=True)
-        renewing.start()
+        done = threading.Event()
+        threading.Thread(target=_renew, args=(done,), name="renew", daemon=True).start()
         with ThreadPoolExecutor(threads, thread_name_prefix="hub") as pool:
             _serve(pool, threads, stop)
+        done.set()  # Not before what was begun is finished.
 
 
 def _serve(pool: ThreadPoolExecutor, threads: int, stop: threading.Event) -> None:
@@ -75,9 +76,9 @@ def _serve(pool: ThreadPoolExecutor, threads: int, stop: threading.Event) -> Non
             time.sleep(AWAY_S)
 
 
-def _renew(stop: threading.Event) -> None:
+def _renew(done: threading.Event) -> None:
     """Hold what is being merged, however long it takes."""
-    while not stop.wait(RENEW_S):
+    while not done.wait(RENEW_S):
         try:
             round_machine.renew(timezone.now())
         except DatabaseError:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from offers.matching.compiled import compiled
 from offers.matching.hazard_prior import SPOT_PER_HOUR
-from offers.matching.policy.compiled import compiled
 from offers.matching.survival import AGES_S, Floats
 
 Bools = npt.NDArray[np.bool_]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from offers.matching.policy.compiled import compiled
+from offers.matching.compiled import compiled
 from offers.matching.policy.forecast import Bools, Forecast, Ints
 from offers.matching.survival import Floats
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from offers.matching.policy.compiled import compiled
+from offers.matching.compiled import compiled
 from offers.matching.policy.forecast import Bools, Ints
 from offers.matching.survival import Floats
 

@@ -110,7 +110,7 @@ def _mapped(path: Path, *, mode: Any) -> tuple[dict[str, Any], Parts]:
             shape = [int(n) for n in told["shape"]]
             parts[name] = np.asarray(whole[begin:end]).view(KINDS[told["dtype"]]).reshape(shape)
         return dict(header.get("__metadata__") or {}), parts
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as broken:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, OSError) as broken:
         raise CorruptTensors(f"not a safetensors file: {broken}"[:200]) from broken
 
 
