@@ -17,7 +17,7 @@ from django.db.models import Q, QuerySet
 from workloads import bell, hub, storage
 from workloads.lifecycle import born
 from workloads.models import Contribution, Placement, Round, SampleRange, Training, Workload
-from workloads.node.training import codec, wire
+from workloads.node.training import codec, outer, wire
 from workloads.node.training.layout import Layout
 
 # A site that comes while a round is this young takes part in it; the others would wait for it no longer than that.
@@ -323,7 +323,10 @@ def _fault(given: HandedIn, training: Training) -> str:
     """Read the payload; return what is wrong with it, or an empty text."""
     try:
         with storage.local(given.sha256) as path:
-            wire.read(path, size=Layout(training.tensors).size)
+            layout = Layout(training.tensors)
+            name, parts = wire.read(path, size=layout.size)
+            if strays := outer.strays(parts, name, layout):
+                return f"there are numbers after the end of {strays[0]}"
     except (codec.CorruptTensors, codec.TensorsDiffer, codec.NotFinite, storage.HashMismatch) as error:
         return str(error)
     return ""

@@ -58,6 +58,18 @@ def test_zeros_stay_zeros(codec):
     assert not there_and_back(np.zeros(5000, np.float32), codec).any()
 
 
+@pytest.mark.parametrize("codec", CODECS)
+def test_zeros_among_numbers_stay_zeros(codec):
+    vector = np.zeros(2 * STRIDE, np.float32)
+    vector[10:30] = np.arange(1, 21)
+    vector[5000:5060:3] = -3
+    back = there_and_back(vector, codec)
+
+    assert not back[vector == 0].any()
+    assert np.sign(back[10:30]).sum() >= 19
+    assert np.abs(back).sum() == pytest.approx(np.abs(vector).sum(), rel=0.1)
+
+
 @pytest.mark.parametrize(("codec", "bits"), [("fp32", 32), ("fp16", 16.2), ("int8", 8.2), ("int4", 4.3), ("top2", 0.3)])
 def test_takes_no_more_bits_than_it_says(codec, bits):
     parts = quantise.encode(normal(1 << 20), codec)

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from tests.conftest import THETA, Site, hello_body, packed_delta
 from workloads import hub, queries, storage
 from workloads.models import Contribution, Placement, Round, SampleRange, Training, Workload
-from workloads.node.training import codec, outer, wire
+from workloads.node.training import codec, outer, quantise, wire
 from workloads.node.training.layout import Layout
 from workloads.steps.round import round_machine
 
@@ -181,8 +181,10 @@ def test_the_same_contribution_twice_counts_once(sites, clock):
         (packed_delta({"w": THETA["w"]}), "a vector of 256 numbers, the model has 512"),
         (codec.encode(THETA), "a vector of None numbers"),
         (packed_delta(THETA)[:-1], "outside the file"),
+        (packed_delta({**THETA, "w": np.ones((2, 4), np.float32)}), "there are numbers after the end of w"),
+        (packed_delta({**THETA, "b": np.ones(3, np.float32)}, "int8"), "there are numbers after the end of b"),
     ],
-    ids=["NaN", "infinite", "another model", "a state", "truncated"],
+    ids=["NaN", "infinite", "another model", "a state", "truncated", "stray", "stray at the end"],
 )
 def test_a_bad_contribution_is_refused_with_a_reason_and_the_model_is_untouched(sites, clock, change, why):
     _, ranges = sites[0].lease()
@@ -411,6 +413,20 @@ def test_the_first_site_says_in_how_many_bits_all_travel(sites, clock):
 
     assert answer["state"]["codec"] == "top2"
     assert Round.objects.get(version=0).codec == "int4", "what two sites name is too much for top2"
+
+
+@pytest.mark.parametrize("name", quantise.CODECS)
+def test_a_hub_without_memory_finds_the_same_bits(sites, clock, monkeypatch, name):
+    Placement.objects.filter(pk=sites[1].placement).update(state="closed")
+    Training.objects.update(codec=name)
+    for _ in range(3):
+        monkeypatch.setattr(hub, "MEMORY", hub.Memory())
+        _, ranges = sites[0].lease()
+        sites[0].give(ranges, sha256=sites[0].put_raw(packed_delta({"w": THETA["w"], "b": THETA["b"] + 1}, name)))
+        close_round(clock)
+        assert sites[0].lease()[0] == "stale", "and now it is there"
+
+    assert Training.objects.get().version == 3
 
 
 def test_a_codec_that_nobody_knows_is_refused(sites):

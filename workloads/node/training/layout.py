@@ -32,6 +32,15 @@ class Layout:
             view[...] = tensors[name]
         return vector
 
+    def gaps(self) -> list[tuple[str, int, int]]:
+        """Return the zeros: (the tensor before them, start, end)."""
+        ends = [*(start for start, _ in self.slots.values()), self.size][1:]
+        gaps = [
+            (name, start + prod(shape), end)
+            for (name, (start, shape)), end in zip(self.slots.items(), ends, strict=True)
+        ]
+        return [gap for gap in gaps if gap[1] < gap[2]]
+
     def named(self, vector: np.ndarray) -> Tensors:
         """Return the vector's parts by name: views in the shapes of the tensors."""
         return {name: vector[start : start + prod(shape)].reshape(shape) for name, (start, shape) in self.slots.items()}

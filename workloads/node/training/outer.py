@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from . import quantise
-from .layout import ALIGNED, Floats
+from .layout import ALIGNED, Floats, Layout
 
 SLICE = 1 << 18  # Numbers; a multiple of every codec's stride.
 Answer = TypeVar("Answer")
@@ -79,6 +79,16 @@ def packed(vector: Floats, codec: str, into: Mapping[str, np.ndarray]) -> None:
 def unpacked(parts: Mapping[str, np.ndarray], codec: str, start: int, end: int) -> Floats:
     """Return numbers [start, end) of a packed vector; start is a multiple of a codec's stride."""
     return quantise.decode(quantise.cut(parts, codec, start, end), codec, size=end - start)
+
+
+def strays(parts: Mapping[str, np.ndarray], codec: str, layout: Layout) -> list[str]:
+    """Return the tensors after whose end a packed vector has numbers: no snapshot, which is by name, would hold them."""
+    found = []
+    for name, start, end in layout.gaps():
+        stride = start - start % quantise.STRIDE  # A gap is shorter than ALIGNED, so it lies in one stride.
+        if unpacked(parts, codec, stride, end)[start - stride :].any():
+            found.append(name)
+    return found
 
 
 def in_slices(size: int, work: Callable[[int, int], Answer]) -> list[Answer]:

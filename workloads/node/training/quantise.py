@@ -146,9 +146,12 @@ def _largest(vector: Floats) -> Parts:
     strides = vector.reshape(-1, STRIDE)
     sizes = np.abs(strides)
     places = np.sort(np.argpartition(sizes, STRIDE - TOP, axis=1)[:, STRIDE - TOP :], axis=1)
-    kept, size = np.take_along_axis(strides, places, 1), np.take_along_axis(sizes, places, 1)
-    is_high = size >= size.mean(axis=1, keepdims=True)
-    levels = np.stack([_mean(size, ~is_high), _mean(size, is_high)], axis=1)
+    size = np.take_along_axis(sizes, places, 1)
+    is_zero = size == 0  # Zeros stay zeros: in their stead the largest number is named once more.
+    places = np.where(is_zero, np.take_along_axis(places, size.argmax(axis=1)[:, None], 1), places)
+    kept = np.take_along_axis(strides, places, 1)
+    is_high = np.abs(kept) >= size.sum(axis=1, keepdims=True) / np.maximum((~is_zero).sum(axis=1, keepdims=True), 1)
+    levels = np.stack([_mean(size, ~is_high), _mean(size, is_high & ~is_zero)], axis=1)
     broken = ~np.isfinite(strides).all(axis=1)
     levels[broken] = np.nan
     codes = np.packbits(np.stack([kept < 0, is_high], axis=2).reshape(len(strides), -1), axis=1)
