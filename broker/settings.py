@@ -108,6 +108,9 @@ SILENT_AFTER_S = env.number("GPUYARD_SILENT_AFTER_S", 900)  # A script that repo
 CLOUD_SILENCE_S = env.number("GPUYARD_CLOUD_SILENCE_S", 120)
 NO_CAPACITY_AFTER_S = env.number("GPUYARD_NO_CAPACITY_AFTER_S", 24 * 3600)  # Without a machine it waits so long.
 POLICY_EVERY_S = env.number("GPUYARD_POLICY_EVERY_S", 300)  # How often it is asked whether a run is at the right place.
+# Of a run that trains can be had: the versions of so many last rounds, and one in so many of those before (0: none).
+VERSIONS_KEPT = int(env.number("GPUYARD_VERSIONS_KEPT", 20))
+VERSION_KEPT_EVERY = int(env.number("GPUYARD_VERSION_KEPT_EVERY", 100))
 REFUSALS_MAX = 3  # Contributions refused in a row before the workload is given up.
 
 LOGGING_CONFIG = None

@@ -18,6 +18,7 @@ from broker.api import (
     runs,
     site,
     stream,
+    versions,
 )
 
 handler404 = errors.page_missing
@@ -52,6 +53,9 @@ urlpatterns = [
     path("v1/workloads/<int:pk>/metrics", runs.Metrics.as_view()),
     path("v1/workloads/<int:pk>/rounds", runs.Rounds.as_view()),
     path("v1/workloads/<int:pk>/artifacts", runs.Artifacts.as_view()),
+    path("v1/workloads/<int:pk>/versions", versions.Versions.as_view()),
+    path("v1/workloads/<int:pk>/versions/<int:version>", versions.OneVersion.as_view()),
+    path("v1/workloads/<int:pk>/objects/<str:digest>", versions.Object.as_view()),
     path("v1/workloads/<int:pk>/bill", runs.Bill.as_view()),
     path("v1/artifacts/<int:pk>", runs.OneArtifact.as_view()),
     path("v1/artifacts/<int:pk>/content", runs.Content.as_view()),

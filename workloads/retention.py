@@ -1,7 +1,10 @@
 """
-What the store keeps: models for ever, the newest checkpoints, and nothing that is already merged.
+What the store keeps: models for ever, the versions of the last rounds, few of those before, nothing that is merged.
 
 A round leaves one object per site, an update and sometimes a snapshot; without this a long run would fill the store.
+Of a workload can be had (workloads.versions): theta_0; each version of the last VERSIONS_KEPT rounds, by a checkpoint
+and the updates since; and the first checkpoint of each VERSION_KEPT_EVERY versions before. Once it has ended with a
+model: theta_0 and the newest.
 """
 
 from __future__ import annotations
@@ -9,13 +12,13 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from django.db.models import F, Q, QuerySet
+from django.conf import settings
+from django.db.models import F, Q
 
 from workloads import storage
 from workloads.models import Artifact, Contribution, Program, Round, Training, Workload
 
 logger = logging.getLogger(__name__)
-CHECKPOINTS_KEPT = 3  # Of a workload that runs; one that has ended with a model keeps the newest only.
 SERVED_FOR = timedelta(minutes=10)  # So long after its round an answer may still be asked again, or a state be fetched.
 BATCH = 500
 
@@ -49,13 +52,24 @@ def _sweep_checkpoints(now: datetime) -> int:
     return gone
 
 
+def _superfluous(workload: Workload, now: datetime) -> list[Artifact]:
+    every = 0 if _has_ended_well(workload) else settings.VERSION_KEPT_EVERY
+    before = workload.artifacts.filter(kind="checkpoint", version__lt=_anchor(workload)).order_by("version")
+    superfluous, known = [], {0}  # theta_0 is kept anyhow.
+    for old in before:
+        place = old.version // every if every else 0
+        if place in known and old.created_at < now - SERVED_FOR:
+            superfluous.append(old)
+        known.add(place)
+    return superfluous[:BATCH]
+
+
 def _sweep_updates(now: datetime) -> int:
-    """Updates lead on from a checkpoint: those before the oldest one that is kept lead nowhere."""
+    """Updates lead on from a checkpoint: those before the one that the last versions stand on lead nowhere."""
     gone = 0
     old = Round.objects.filter(state=Round.State.CLOSED, update_kept=True, closed_at__lt=now - SERVED_FOR)
-    for workload in old.order_by("workload").values_list("workload", flat=True).distinct():
-        kept = Artifact.objects.filter(workload=workload, kind="checkpoint").order_by("version").first()
-        before = old.filter(workload=workload, version__lt=kept.version if kept else 0)
+    for workload in Workload.objects.filter(pk__in=old.values("workload")):
+        before = old.filter(workload=workload, version__lt=_anchor(workload))
         for pk, sha256 in before.values_list("pk", "update_sha256")[:BATCH]:
             Round.objects.filter(pk=pk).update(update_kept=False)
             if not _in_use(sha256):  # Two rounds may have taken the same step.
@@ -64,17 +78,22 @@ def _sweep_updates(now: datetime) -> int:
     return gone
 
 
+def _anchor(workload: Workload) -> int:
+    """Return the version of the checkpoint that the last versions stand on: from it on all can be had."""
+    newest = Training.objects.filter(pk=workload.pk).values_list("version", flat=True).first() or 0
+    wanted = newest if _has_ended_well(workload) else newest - settings.VERSIONS_KEPT
+    checkpoints = workload.artifacts.filter(kind="checkpoint", version__lte=wanted).order_by("-version")
+    return checkpoints.values_list("version", flat=True).first() or 0
+
+
+def _has_ended_well(workload: Workload) -> bool:
+    return workload.state in Workload.FINAL and workload.artifacts.filter(kind="model").exists()
+
+
 def _wanted_by_the_hub(sha256: str) -> bool:
     """Whether theta at the newest version can be made again only with this contribution."""
     merged = Contribution.objects.filter(sha256=sha256, status="merged", round__workload__training__isnull=False)
     return merged.filter(round__version__gte=F("round__workload__training__snapshot_version")).exists()
-
-
-def _superfluous(workload: Workload, now: datetime) -> list[Artifact]:
-    mine: QuerySet[Artifact] = workload.artifacts.filter(kind="checkpoint").order_by("-version")
-    ended = workload.state in Workload.FINAL and workload.artifacts.filter(kind="model").exists()
-    kept = 1 if ended else CHECKPOINTS_KEPT
-    return [old for old in mine[kept : kept + BATCH] if old.created_at < now - SERVED_FOR]
 
 
 def _in_use(sha256: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -19,8 +21,15 @@ from workloads import operations, programs
 class Programs(APIView):
     """Packed scripts, named by their hash."""
 
-    scopes = {"PUT": "run"}
+    scopes = {"GET": "read", "PUT": "run"}
     parser_classes = [RawParser]
+
+    @extend_schema(operation_id="download_program", responses={200: bytes})
+    def get(self, request: Request, digest: str) -> Any:
+        """Download it; `Range: bytes=N-` resumes."""
+        if programs.find(owner_id=request.user.pk, sha256=digest) is None:
+            raise Refused(404, "program_unknown", f"no program {digest[:12]} of yours was uploaded", "PUT it first")
+        return bodies.send(request, digest, filename=f"{digest[:12]}.tar.gz")
 
     @extend_schema(operation_id="put_program", request=bytes, responses={201: dict})
     def put(self, request: Request, digest: str) -> Response:

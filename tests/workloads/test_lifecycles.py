@@ -163,7 +163,10 @@ def test_the_store_keeps_the_model_and_the_newest_checkpoint_of_a_run_that_ended
     assert ada.ok("GET", f"/v1/workloads/{run_of().pk}/rounds")["results"][0]["samples"] == 100
 
 
-def test_updates_are_kept_from_the_oldest_checkpoint_on_and_what_the_hub_needs_too(one, settle, clock, monkeypatch):
+def test_updates_are_kept_from_the_oldest_checkpoint_on_and_what_the_hub_needs_too(
+    one, settle, clock, monkeypatch, settings
+):
+    settings.VERSIONS_KEPT = 4
     monkeypatch.setattr(hub, "SMALL_BYTES", 0)
     monkeypatch.setattr(hub, "SNAPSHOT_EVERY", 2)
     site = site_of(one, total=1100)
