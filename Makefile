@@ -92,8 +92,8 @@ bench-market: setup ## measure the offer book; the last line is one JSON object
 bench-matching: setup ## measure the matching engine; the last line is one JSON object (PART="judge hazard speed tick quote skypilot")
 	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.bench_matching $(PART)
 
-bench-training: setup ## measure the training runtime; the last line is one JSON object (PART="loss hub")
-	@exec $(BIN)/python -m tests.benchmarks.bench_training $(PART)
+bench-training: setup ## measure the training runtime; the last line is one JSON object (PART="loss hub wan recovery faults goodput")
+	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.bench_training $(PART)
 
 lint: setup ## check style, types and the order of imports
 	@$(BIN)/ruff check .

@@ -6,7 +6,13 @@ import sys
 
 from tests.benchmarks import parts
 
-KEYS = {"loss": ("benefit_kept", "benefit_kept_churn"), "hub": ("hub_to_memory_limit", "hub_extra_gib")}
+KEYS = {
+    "loss": ("benefit_kept", "benefit_kept_churn"),
+    "hub": ("hub_to_memory_limit", "hub_extra_gib"),
+    "wan": (
+        "tokens_vs_ddp_100mbit", "tokens_vs_ddp_20mbit", "stall_share_100mbit", "stall_share_20mbit", "bytes_vs_ddp",
+    ),
+}  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(parts.run({part: [sys.executable, "-m", f"tests.benchmarks.training_{part}"] for part in KEYS}, KEYS))
