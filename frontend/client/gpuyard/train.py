@@ -11,8 +11,23 @@
 
 Alone on a laptop `session` changes nothing and needs no broker. On a host that GPUYard placed the script on, it
 joins its site and the training rounds across sites.
+
+`yard.fetch`, `yard.TokenWindows`, `yard.Lines` and `yard.Shards` bring data from paths, s3://, gs://, https:// and hf://
+to the machine; all but paths need the extra `gpuyard[data]`, Shards `gpuyard[shards]`.
 """
 
+from typing import TYPE_CHECKING, Any
+
+from gpuyard.node import training
 from gpuyard.node.training import session
 
-__all__ = ["session"]
+if TYPE_CHECKING:
+    from gpuyard.node.training import DatasetError, Lines, Shards, TokenWindows, fetch, fingerprint
+
+__all__ = ["DatasetError", "Lines", "Shards", "TokenWindows", "fetch", "fingerprint", "session"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(training, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
