@@ -22,7 +22,7 @@ from workloads.node.training.copies import CacheFull, HashDiffers
 from workloads.node.training.datasets import DatasetMisshapen
 from workloads.node.training.sources import DatasetChanged, DatasetForbidden, DatasetUnreachable, NoSuchDataset
 
-from .conftest import ROOT
+from .conftest import ROOT, wait_for
 from .stores import FileServer, Hub, Wire
 
 RAW = np.random.default_rng(0).integers(0, 256, 3_000_000, dtype=np.uint8).tobytes()
@@ -136,6 +136,8 @@ def test_a_half_file_of_a_killed_process_is_gone_on_with(web, cache):
 
 
 def test_processes_of_one_machine_fetch_a_file_once(web):
+    # The first answer waits until all have asked for the file's version: they want it at the same time.
+    web.while_sent = lambda: wait_for(lambda: sum(method == "HEAD" for method, *_ in web.asked) >= 3)
     code = "import sys; from workloads.node.training import fetch\nprint(fetch(sys.argv[1]))"
     children = [elsewhere(code, f"{web.url}/train.bin") for _ in range(3)]
 
@@ -201,6 +203,16 @@ def test_a_store_that_fails_or_is_away_is_unreachable(web):
 
     with pytest.raises(DatasetUnreachable):
         yard.fetch("http://127.0.0.1:1/train.bin")
+
+
+def test_a_site_behind_a_proxy_goes_through_it(web, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, web.url)
+    monkeypatch.setenv("no_proxy", "")
+
+    yard.fetch("http://example.test/train.bin", sha256=SHA256)
+
+    assert len(web.gets("train.bin")) == 1
 
 
 def test_a_signature_in_an_address_is_in_no_message(web):

@@ -24,8 +24,9 @@ PACKAGES = {
     "hf": "huggingface_hub",
 }
 # Ranges are of the bytes as they lie there; a server that compresses on the way would count others.
-_PLAIN = {"headers": {"Accept-Encoding": "identity"}}
-OPTIONS: dict[str, dict[str, Any]] = {"http": _PLAIN, "https": _PLAIN}
+# trust_env: by the machine's HTTPS_PROXY, as requests and botocore go without being told.
+_WEB = {"headers": {"Accept-Encoding": "identity"}, "client_kwargs": {"trust_env": True}}
+OPTIONS: dict[str, dict[str, Any]] = {"http": _WEB, "https": _WEB}
 # How the stores name a file's version, the surest first. A time alone may differ between mirrors; a hash does not.
 VERSIONS = ("ETag", "etag", "blob_id", "md5Hash", "generation", "Last-Modified", "LastModified", "updated")
 
