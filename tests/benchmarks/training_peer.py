@@ -54,7 +54,8 @@ def torchft(options: dict[str, Any]) -> None:
     """Train as one replica group of DiLoCo with torchft's own settings, until killed."""
     # torchft announces its checkpoints under the host's name, which means another interface in a namespace.
     socket.gethostname = lambda: options["address"]  # type: ignore[assignment]
-    from torchft import DiLoCo, Manager, ProcessGroupGloo
+    from torchft import Manager, ProcessGroupGloo
+    from torchft.local_sgd import DiLoCo
 
     model = Gpt(options["model"], options["context"])
     inner = adamw(model, options["rate"])
