@@ -300,33 +300,6 @@ class RoundShape(s.Serializer[Any]):
     fingerprint = s.CharField(allow_blank=True)  # Of the parameters after it: the same at all sites.
 
 
-class StoredShape(s.Serializer[Any]):
-    """A snapshot, or the update from its `version` to the next, among the workload's objects."""
-
-    version = s.IntegerField()
-    sha256 = s.CharField()
-    size_bytes = s.IntegerField()
-    fingerprint = s.CharField(allow_blank=True, help_text="Of the parameters with it; empty for the first ones.")
-
-
-class VersionShape(s.Serializer[Any]):
-    """What leads to a version of the parameters: a snapshot, then the updates in their order."""
-
-    workload = s.IntegerField()
-    version = s.IntegerField()
-    fingerprint = s.CharField(allow_blank=True)
-    tensors = s.JSONField(help_text="{name: {shape, dtype}}")
-    snapshot = StoredShape()
-    updates = StoredShape(many=True)
-
-
-class VersionsShape(s.Serializer[Any]):
-    """Which versions of the parameters can be had."""
-
-    newest = s.IntegerField(allow_null=True)
-    kept = s.ListField(child=s.ListField(child=s.IntegerField()), help_text="[[first, last]...], oldest first.")
-
-
 class NewHostShape(s.Serializer[Any]):
     """A supplier's machine to register."""
 

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from broker.api import bodies, shapes
+from broker.api import bodies, version_shapes
 from broker.api.errors import Refused
 from broker.api.runs import workload_of
 from workloads import versions
@@ -21,12 +21,14 @@ class Versions(APIView):
 
     scopes = {"GET": "read"}
 
-    @extend_schema(operation_id="list_versions", responses=shapes.VersionsShape)
+    @extend_schema(operation_id="list_versions", responses=version_shapes.VersionsShape)
     def get(self, request: Request, pk: int) -> Response:
         """Tell the newest, and all that are kept."""
         training = Training.objects.filter(pk=workload_of(request, pk).pk).first()
         kept = versions.kept(training) if training else []
-        return Response(shapes.VersionsShape({"newest": training.version if training else None, "kept": kept}).data)
+        return Response(
+            version_shapes.VersionsShape({"newest": training.version if training else None, "kept": kept}).data
+        )
 
 
 class OneVersion(APIView):
@@ -34,7 +36,7 @@ class OneVersion(APIView):
 
     scopes = {"GET": "read"}
 
-    @extend_schema(operation_id="get_version", responses=shapes.VersionShape)
+    @extend_schema(operation_id="get_version", responses=version_shapes.VersionShape)
     def get(self, request: Request, pk: int, version: int) -> Response:
         """
         Tell what leads to it: the snapshot, and the updates to add to it.
@@ -52,7 +54,7 @@ class OneVersion(APIView):
             hint = "take one that can be had" if error.kept else "ask again once it trains"
             raise Refused(404, "version_gone", str(error), hint, kept=error.kept) from None
         told = {name: getattr(way, name) for name in ("version", "fingerprint", "snapshot", "updates")}
-        return Response(shapes.VersionShape({**told, "workload": pk, "tensors": training.tensors}).data)
+        return Response(version_shapes.VersionShape({**told, "workload": pk, "tensors": training.tensors}).data)
 
 
 class Object(APIView):

@@ -12,12 +12,23 @@ import pytest
 from .contract_broker import KEY, ContractBroker
 
 # The package is not installed in the broker's environment: it is built from this folder.
-sys.path.insert(0, str(Path(__file__).parents[2] / "frontend" / "client"))
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "frontend" / "client"))
 
 
 @pytest.fixture(autouse=True)
 def _quiet_world() -> None:
     """The client knows no Django: what the other tests set up there is not needed here."""
+
+
+@pytest.fixture
+def whole_package(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package with what the wheel adds to it: the node's part."""
+    import gpuyard
+
+    added = tmp_path_factory.mktemp("wheel")
+    (added / "node").symlink_to(ROOT / "workloads" / "node")
+    monkeypatch.setattr(gpuyard, "__path__", [*gpuyard.__path__, str(added)])
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from . import objects_of_a_broker as given
-from .contract_broker import KEY, ContractBroker, Reply, refusal, serving, sha256
+from .contract_broker import KEY, ContractBroker, Reply, refusal
 
 SOURCE = str(Path(__file__).parents[2] / "frontend" / "client")
 REPORT = {
@@ -224,30 +224,6 @@ def test_import_of_a_folder_without_catalogs_says_what_was_expected(yard: Any, t
     assert "expected files such as empty/aws/vms.csv" in yard("offers", "import", "empty").err
     assert "name the folder above it" in yard("offers", "import", "aws").err
     assert "is not a folder" in yard("offers", "import", "nowhere").err
-
-
-def test_pull_takes_the_newest_checkpoint_when_there_is_no_model_and_says_so(
-    world: ContractBroker, yard: Any, tmp_path: Path
-) -> None:
-    content = b"weights"
-    checkpoint = given.artifact(sha256(content), len(content), kind="checkpoint", name="checkpoint-4.safetensors")
-    world.on("GET", "/v1/workloads/12/artifacts", {"results": [checkpoint]})
-    world.on("GET", "/v1/artifacts/9/content", serving(content))
-
-    said = yard("pull", "12")
-
-    assert said.code == 0
-    assert "There is no model; this is the newest checkpoint, of version 4" in said.err
-    assert (tmp_path / "checkpoint-4.safetensors").read_bytes() == content
-
-
-def test_pull_of_nothing_says_what_to_do(world: ContractBroker, yard: Any) -> None:
-    world.on("GET", "/v1/workloads/12/artifacts", {"results": []})
-
-    said = yard("pull", "12", "--json")
-
-    assert said.code == 1
-    assert said.json["error"]["code"] == "no_artifact"
 
 
 def test_host_add_prints_the_commands_to_paste(world: ContractBroker, yard: Any) -> None:

@@ -1,5 +1,6 @@
 """The SDK: one method for each call that a person or a program may make of a broker."""
 
+import hashlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -7,6 +8,7 @@ from typing import Any, Self, cast
 from urllib.parse import quote as quoted
 
 from gpuyard import __version__, accounts, config, objects, quoting, stream
+from gpuyard.errors import HashMismatch
 from gpuyard.money import usd
 from gpuyard.transport import BACKOFF_S, Call, Content, Transport
 
@@ -215,14 +217,31 @@ class Client:
 
     def artifact_content(self, artifact_id: int, *, start: int = 0) -> Content:
         """An artifact's bytes from offset `start` on, while they arrive; `gpuyard.pull` keeps and verifies them."""
-        headers = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
-        return self.transport.content(Call("GET", f"/v1/artifacts/{artifact_id}/content", headers=headers, safe=True))
+        return self.content(f"/v1/artifacts/{artifact_id}/content", start=start)
 
     def artifact(self, artifact_id: int) -> objects.Artifact:
         """One artifact."""
         return cast(objects.Artifact, self.read(f"/v1/artifacts/{artifact_id}"))
+
+    def versions(self, workload_id: int) -> objects.Versions:
+        """Which versions of its parameters can be had, also while it runs; `gpuyard.versions.pull` brings one home."""
+        return cast(objects.Versions, self.read(f"/v1/workloads/{workload_id}/versions"))
+
+    def version(self, workload_id: int, version: int) -> objects.Version:
+        """What leads to its parameters at a version. Raises: NotFound, which names the versions that can be had."""
+        return cast(objects.Version, self.read(f"/v1/workloads/{workload_id}/versions/{version}"))
+
+    def object_content(self, workload_id: int, sha256: str, *, start: int = 0) -> Content:
+        """The bytes of a snapshot or an update from offset `start` on, while they arrive."""
+        return self.content(f"/v1/workloads/{workload_id}/objects/{sha256}", start=start)
+
+    def program_of(self, workload_id: int) -> bytes:
+        """The packed program (.tar.gz) that a workload runs. Raises: HashMismatch."""
+        digest = self.workload(workload_id)["program"]
+        content = self.transport.bytes(Call("GET", f"/v1/programs/{digest}", safe=True))
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise HashMismatch(f"the program of workload {workload_id} should be {digest}, but other bytes arrived")
+        return content
 
     # The supply
 
@@ -279,7 +298,7 @@ class Client:
         """What a workload cost, lease by lease."""
         return cast(objects.Bill, self.read(f"/v1/workloads/{workload_id}/bill"))
 
-    # The three ways to ask
+    # The ways to ask
 
     def read(self, path: str, **query: Any) -> Any:
         """GET; asked again when nobody answers."""
@@ -288,6 +307,13 @@ class Client:
     def rows(self, path: str, **query: Any) -> list[Any]:
         """GET, only the rows of the list."""
         return cast(list[Any], self.read(path, **query)["results"])
+
+    def content(self, path: str, *, start: int) -> Content:
+        """GET, as raw bytes from offset `start` on, while they arrive; `gpuyard.pull` keeps and verifies them."""
+        headers = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        return self.transport.content(Call("GET", path, headers=headers, safe=True))
 
     def create(self, path: str, body: Mapping[str, Any], *, key: str | None = None, safe: bool = False) -> Any:
         """POST with an idempotency key; `safe` where the broker promises to honour that key."""

@@ -161,6 +161,13 @@ class BrokerFailed(GpuyardError):
     default_hint = "the broker's log knows more; check also that the address is a broker's"
 
 
+class PackageMissing(GpuyardError):
+    """What was asked for needs a Python package that is not installed here. Nothing was fetched."""
+
+    default_code = "package_missing"
+    default_hint = "pip install 'gpuyard[train]'"
+
+
 BY_CODE: dict[str, type[GpuyardError]] = {
     cls.default_code: cls
     for cls in (

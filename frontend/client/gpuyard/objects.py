@@ -251,6 +251,33 @@ class Round(TypedDict):
     fingerprint: str
 
 
+class Stored(TypedDict):
+    """A snapshot, or the update from its `version` to the next."""
+
+    version: int
+    sha256: str
+    size_bytes: int
+    fingerprint: str  # of the parameters with it; empty for the first ones
+
+
+class Version(TypedDict):
+    """What leads to a version of the parameters: the snapshot, then the updates in their order."""
+
+    workload: int
+    version: int
+    fingerprint: str
+    tensors: dict[str, Any]
+    snapshot: Stored
+    updates: list[Stored]
+
+
+class Versions(TypedDict):
+    """Which versions of the parameters can be had: (first, last) of each stretch, oldest first."""
+
+    newest: int | None
+    kept: list[list[int]]
+
+
 class Host(TypedDict):
     """A supplier's own machine; `enrol_token` is there once, when it was just added."""
 

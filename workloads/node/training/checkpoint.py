@@ -5,6 +5,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from safetensors import safe_open
 
 
 def write(model: torch.nn.Module, path: Path) -> None:
@@ -21,3 +22,17 @@ def packed(model: torch.nn.Module) -> bytes:
         path = Path(directory) / "model.safetensors"
         write(model, path)
         return path.read_bytes()
+
+
+def to_torch(source: Path, to: Path) -> None:
+    """Write a safetensors file's tensors as torch.save does a state_dict, tied ones under each of their names.
+
+    What came out is read by `torch.load(to, weights_only=True)`.
+    """
+    with safe_open(str(source), "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        tied = file.metadata() or {}  # {name: the name that was kept}, as safetensors.torch.save_model tells it.
+    tensors |= {name: tensors[kept] for name, kept in tied.items() if kept in tensors and name not in tensors}
+    draft = to.with_name(to.name + ".part")
+    torch.save(tensors, draft)
+    draft.replace(to)

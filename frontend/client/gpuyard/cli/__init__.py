@@ -17,6 +17,7 @@ from gpuyard.cli.offers import offers_app
 from gpuyard.cli.output import Output, report
 from gpuyard.cli.probe import probe
 from gpuyard.cli.providers import providers_app
+from gpuyard.cli.pulling import pull
 from gpuyard.cli.reserved import reserved_app
 from gpuyard.errors import GpuyardError
 
@@ -58,7 +59,7 @@ app.command()(follow.events)
 app.command()(explain)
 app.command()(workloads.rounds)
 app.command()(workloads.stop)
-app.command()(workloads.pull)
+app.command()(pull)
 app.command()(workloads.bill)
 app.command()(workloads.ledger)
 app.add_typer(host_app, name="host")

@@ -1,13 +1,12 @@
-"""`yard ps`, `show`, `rounds`, `stop`, `pull`: one's workloads, and what they left."""
+"""`yard ps`, `show`, `rounds`, `stop`, `bill`, `ledger`: one's workloads, and what they cost."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gpuyard import objects
 from gpuyard.cli.flags import JsonFlag, WorkloadId
-from gpuyard.cli.follow import described, take
+from gpuyard.cli.follow import described
 from gpuyard.cli.output import Output, duration, size, text
 from gpuyard.cli.session import connect, follower
 from gpuyard.cli.telling import ending, event_line, spans, standing
@@ -138,26 +137,6 @@ def stop(
         out.line(ending(found))
     else:
         out.line(f"Workload {workload} was asked to end. See it end: yard watch {workload}")
-
-
-def pull(
-    workload: WorkloadId,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File or folder; here if not given.")
-    ] = None,
-    json: JsonFlag = False,
-) -> None:
-    """Bring the model home, or the newest checkpoint if there is no model.
-
-    A download that breaks off goes on from FILE.part. FILE appears only once its SHA-256 is right; it replaces what was
-    there.
-    """
-    from gpuyard.pull import choose
-
-    out = Output(json=json)
-    artifact: Any = choose(connect().artifacts(workload), workload_id=workload)
-    path = take(out, artifact, to=output)
-    out.document({"artifact": artifact, "file": str(path)})
 
 
 def bill(workload: WorkloadId, json: JsonFlag = False) -> None:

@@ -1,0 +1,34 @@
+"""The objects of the API that tell of the parameters' versions, field by field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers as s
+
+
+class StoredShape(s.Serializer[Any]):
+    """A snapshot, or the update from its `version` to the next, among the workload's objects."""
+
+    version = s.IntegerField()
+    sha256 = s.CharField()
+    size_bytes = s.IntegerField()
+    fingerprint = s.CharField(allow_blank=True, help_text="Of the parameters with it; empty for the first ones.")
+
+
+class VersionShape(s.Serializer[Any]):
+    """What leads to a version of the parameters: a snapshot, then the updates in their order."""
+
+    workload = s.IntegerField()
+    version = s.IntegerField()
+    fingerprint = s.CharField(allow_blank=True)
+    tensors = s.JSONField(help_text="{name: {shape, dtype}}")
+    snapshot = StoredShape()
+    updates = StoredShape(many=True)
+
+
+class VersionsShape(s.Serializer[Any]):
+    """Which versions of the parameters can be had."""
+
+    newest = s.IntegerField(allow_null=True)
+    kept = s.ListField(child=s.ListField(child=s.IntegerField()), help_text="[[first, last]...], oldest first.")
