@@ -275,6 +275,8 @@ def test_s3_gives_files_and_directories(s3):
 
     assert (path / "a.bin").read_bytes() == RAW
     assert {file.name for file in path.rglob("*") if file.is_file()} == {"a.bin", "b.bin"}
+    assert (yard.fetch(f"s3://{bucket}/corpus/") / "a.bin").read_bytes() == RAW
+    assert (yard.fetch(f"s3://{bucket}") / "corpus-of-others" / "c.bin").read_bytes() == b"c"
     assert yard.fetch(f"s3://{bucket}/corpus/a.bin", sha256=SHA256).read_bytes() == RAW
     for nothing in (f"s3://{bucket}/corpse", f"s3://{bucket}x/corpus"):
         with pytest.raises(NoSuchDataset):
@@ -402,6 +404,16 @@ def test_a_package_that_is_missing_is_named():
 def test_a_protocol_nobody_knows_is_told():
     with pytest.raises(sources.DatasetError, match="gopher"):
         yard.fetch("gopher://example/corpus")
+
+
+def test_a_local_file_is_used_where_it_is(files, cache):
+    (files / "a b.bin").write_bytes(RAW)
+
+    for address in (files / "a b.bin", str(files / "a b.bin"), (files / "a b.bin").as_uri()):
+        assert yard.fetch(address, sha256=SHA256) == files / "a b.bin"
+    with pytest.raises(HashDiffers):
+        yard.fetch(files / "a b.bin", sha256="0" * 64)
+    assert not cache.exists()
 
 
 def test_windows_of_tokens_are_inputs_and_what_comes_next(tmp_path, monkeypatch):
@@ -540,15 +552,14 @@ def test_shards_that_were_not_used_for_longest_go_when_the_cache_is_full(shards,
 
 
 def test_a_shard_in_use_is_not_evicted_by_another_process(shards, s3):
-    dataset = yard.Shards(uploaded(s3, shards))
-    dataset[0]
-    copy = dataset._copy
+    copy = copies.Copy(uploaded(s3, shards))
     entry = next(entry for entry in copy.entries if entry.name == "chunk-0-0.bin")
 
-    with copy.using(entry, None) as path:
-        yard.Shards(copy.source.address)._copy.shrink(0, keep=["index.json"])
-        assert path.exists()
-    copy.shrink(0, keep=["index.json"])
+    for _ in ("fetched", "there already"):
+        with copy.using(entry, None) as path:
+            copies.Copy(copy.source.address).shrink(0)
+            assert path.exists()
+    copy.shrink(0)
     assert not path.exists()
 
 

@@ -22,7 +22,9 @@ class DatasetMisshapen(DatasetError):
 class _Files:
     """The files of one kind at an address, fetched, and whether they are still what was opened."""
 
-    def __init__(self, address: str, *, endings: tuple[str, ...], sha256: str | None, manifest: str | None) -> None:
+    def __init__(
+        self, address: str | Path, *, endings: tuple[str, ...], sha256: str | None, manifest: str | None
+    ) -> None:
         path = fetching.fetch(address, sha256=sha256, manifest=manifest)
         self.paths = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix in endings)
         if not self.paths:
@@ -56,7 +58,7 @@ class TokenWindows:
 
     def __init__(
         self,
-        address: str,
+        address: str | Path,
         *,
         context: int,
         dtype: str = "uint16",
@@ -99,7 +101,7 @@ class Lines:
 
     def __init__(
         self,
-        address: str,
+        address: str | Path,
         *,
         parse: Callable[[str], Any] | None = None,
         sha256: str | None = None,

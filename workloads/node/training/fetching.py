@@ -15,7 +15,7 @@ MANIFEST = "SHA256SUMS"  # As `sha256sum * > SHA256SUMS` writes it.
 PARALLEL = 8  # Files of one dataset that are fetched at the same time.
 
 
-def fetch(address: str, *, sha256: str | None = None, manifest: str | None = None) -> Path:
+def fetch(address: str | Path, *, sha256: str | None = None, manifest: str | None = None) -> Path:
     """The file or directory at `address` as a path of this machine, whole and checked.
 
     `address` is a path (used where it is), file://, s3://, gs://, https:// (a directory ends with a slash and is a page
@@ -25,6 +25,7 @@ def fetch(address: str, *, sha256: str | None = None, manifest: str | None = Non
 
     Raises NoSuchDataset, DatasetForbidden, DatasetUnreachable, DatasetChanged, HashDiffers, CacheFull, PackageMissing.
     """
+    address = str(address)
     if is_local(address):
         return _checked(local_path(address), sha256=sha256, manifest=manifest)
     copy = Copy(address)

@@ -27,9 +27,9 @@ class Shards:
     `dataset[i]` raises DatasetChanged when the store has another version of a shard than when the dataset was opened.
     """
 
-    def __init__(self, address: str, *, cache_gib: float | None = None, manifest: str | None = None) -> None:
+    def __init__(self, address: str | Path, *, cache_gib: float | None = None, manifest: str | None = None) -> None:
         """Fetch the index; no shard yet. Raises PackageMissing, DatasetMisshapen, and as `fetch`."""
-        streaming = _litdata()
+        streaming, address = _litdata(), str(address)
         self._copy: Copy | None = None
         self._limit_bytes = None if cache_gib is None else int(cache_gib * 2**30)
         if is_local(address):

@@ -77,7 +77,8 @@ def is_local(address: str) -> bool:
 
 def local_path(address: str) -> Path:
     """The path of a local address, absolute; a relative one starts at the working directory."""
-    return Path(address.removeprefix("file://")).expanduser().absolute()
+    plain = unquote(urlsplit(address).path) if address.startswith("file://") else address
+    return Path(plain).expanduser().absolute()
 
 
 def shown(address: str) -> str:
