@@ -7,7 +7,7 @@ import socket
 import threading
 from pathlib import Path
 
-from flask import Flask, Response, request, send_file, send_from_directory
+from flask import Flask, Response, abort, request, send_file, send_from_directory
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 
@@ -30,12 +30,17 @@ class FileServer:
         self._server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
         self.port = self._server.server_port
         self.url = f"http://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
     def gets(self, name=None):
         """The Range headers of the GET requests, in order."""
         return [range_ for method, path, range_, _ in self.asked if method == "GET" and name in (None, path)]
+
+    def fail(self):
+        """Answer from now on, and at once where a file is about to be sent, that the server is broken."""
+        self.refuse = 500
+        abort(500)
 
     def close(self):
         self._server.shutdown()
@@ -67,7 +72,7 @@ class Hub:
         app.add_url_rule("/datasets/org/corpus/resolve/main/<path:name>", view_func=self._resolve)
         self._server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def close(self):
         self._server.shutdown()

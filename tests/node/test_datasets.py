@@ -90,13 +90,14 @@ def parts(cache):
     return [path for path in cache.glob("*/parts/**/*") if path.is_file()]
 
 
-def test_a_file_comes_once_and_is_used_from_the_cache(web, cache):
+def test_a_file_comes_once_and_is_used_from_the_cache(web, cache, capsys):
     path = yard.fetch(f"{web.url}/train.bin")
 
     assert path.read_bytes() == RAW
     assert path.is_relative_to(cache)
     assert yard.fetch(f"{web.url}/train.bin") == path
     assert len(web.gets()) == 1
+    assert capsys.readouterr().err == f"fetching {web.url}/train.bin: 1 files, 0.00 GiB\n"
     assert {encoding for method, _, _, encoding in web.asked if method == "GET"} == {"identity"}
     assert parts(cache) == []
 
@@ -352,6 +353,7 @@ def test_the_fingerprint_is_of_the_content_wherever_it_lies(web, files, s3):
 def test_a_dataset_larger_than_the_disk_is_refused_before_it_comes(web, files, cache):
     with (files / "huge.bin").open("wb") as sparse:
         sparse.truncate(2**43)
+    web.while_sent = web.fail  # Should the check fail one day, no disk is filled.
 
     with pytest.raises(CacheFull, match="GPUYARD_DATA_CACHE"):
         yard.fetch(f"{web.url}/huge.bin")
@@ -434,6 +436,18 @@ def test_windows_of_tokens_are_inputs_and_what_comes_next(tmp_path, monkeypatch)
     for outside in (-1, 11):
         with pytest.raises(IndexError):
             dataset[outside]
+
+
+def test_the_header_of_llm_c_is_not_taken_for_tokens(tmp_path):
+    for name, magic, version, dtype in (("a.bin", 20240520, 1, "<u2"), ("b.bin", 20240801, 7, "<u4")):
+        header = np.zeros(256, "<i4")
+        header[:3] = magic, version, 11
+        (tmp_path / name).write_bytes(header.tobytes() + np.arange(11, dtype=dtype).tobytes())
+
+    dataset = yard.TokenWindows(str(tmp_path), context=10)
+
+    assert [inputs.tolist() for inputs, _ in (dataset[0], dataset[1])] == [list(range(10))] * 2
+    assert len(dataset) == 2
 
 
 def test_files_that_are_no_tokens_are_refused(tmp_path):

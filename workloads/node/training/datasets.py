@@ -14,6 +14,11 @@ from . import fetching
 from .copies import ONE_VERSION
 from .sources import DatasetChanged, DatasetError
 
+# How llm.c's files begin (dev/data/data_common.py there): magic number and version, int32, say the type of the tokens
+# after a header of 256 int32. The FineWeb samples on the Hugging Face hub are written so.
+LLM_C = {(20240520, 1): "uint16", (20240801, 7): "uint32"}
+LLM_C_HEADER_BYTES = 1024
+
 
 class DatasetMisshapen(DatasetError):
     """The files are there and are not what this class reads."""
@@ -51,9 +56,9 @@ class TokenWindows:
     """Packed tokens, cut into windows: sample i is (inputs, targets), each [context] int64, targets one token ahead.
 
     `address` as for `fetch`: a file, or a directory whose .bin and .npy files are read in the order of their names.
-    A .bin is bare numbers of `dtype`, little-endian, as nanoGPT writes them; an .npy says its type itself. Windows do
-    not overlap (but for the one token) and do not reach from file to file. `dataset[i]` raises DatasetChanged when a
-    file was written to since.
+    A .bin is bare numbers of `dtype`, little-endian, as nanoGPT writes them; an .npy and a .bin of llm.c say their type
+    themselves. Windows do not overlap (but for the one token) and do not reach from file to file. `dataset[i]` raises
+    DatasetChanged when a file was written to since.
     """
 
     def __init__(
@@ -142,10 +147,14 @@ def _opened(path: Path, dtype: str) -> np.ndarray:
         if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
             raise DatasetMisshapen(f"{path} is {tokens.dtype} of shape {tokens.shape}; tokens are integers in one row")
         return tokens
-    kind, size = np.dtype(dtype).newbyteorder("<"), path.stat().st_size
-    if size % kind.itemsize:
+    size, start = path.stat().st_size, 0
+    first = tuple(np.fromfile(path, "<i4", count=2).tolist())
+    if dtype != "uint8" and first in LLM_C:
+        dtype, start = LLM_C[first], LLM_C_HEADER_BYTES
+    kind = np.dtype(dtype).newbyteorder("<")
+    if (size - start) % kind.itemsize:
         raise DatasetMisshapen(f"{path} is {size} bytes, which are no whole number of {dtype}")
-    return np.memmap(path, dtype=kind, mode="r") if size else np.empty(0, kind)
+    return np.memmap(path, dtype=kind, mode="r", offset=start) if size > start else np.empty(0, kind)
 
 
 def _lines_of(raw: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +31,7 @@ def fetch(address: str | Path, *, sha256: str | None = None, manifest: str | Non
         return _checked(local_path(address), sha256=sha256, manifest=manifest)
     copy = Copy(address)
     wanted = wanted_of(copy, sha256=sha256, manifest=manifest)
+    _say(copy)
     copy.make_room(copy.entries)
     with ThreadPoolExecutor(PARALLEL) as pool:
         tasks = [pool.submit(copy.bring, entry, wanted.get(entry.name)) for entry in copy.entries]
@@ -83,6 +85,14 @@ def wanted_of(copy: Copy, *, sha256: str | None, manifest: str | None) -> dict[s
     if manifest:
         raise NoSuchDataset(f"{address} has no {manifest}")
     return {}
+
+
+def _say(copy: Copy) -> None:
+    """Tell the person who waits for it, in the run's log, how much is on its way."""
+    here = set(copy.present())
+    if missing := [entry for entry in copy.entries if entry not in here]:
+        gib = sum(entry.size or 0 for entry in missing) / 2**30
+        sys.stderr.write(f"fetching {shown(copy.source.address)}: {len(missing)} files, {gib:.2f} GiB\n")
 
 
 def _checked(path: Path, *, sha256: str | None, manifest: str | None) -> Path:
