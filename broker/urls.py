@@ -13,6 +13,7 @@ from broker.api import (
     market,
     offers,
     programs,
+    prometheus,
     providers,
     reservations,
     runs,
@@ -27,6 +28,7 @@ handler500 = errors.broken
 urlpatterns = [
     path("", pages.home),
     path("healthz", pages.health),
+    path("metrics", prometheus.Metrics.as_view()),
     path("dl/", downloads.index),
     path("dl/<str:name>", downloads.wheel),
     # People and programs

@@ -131,6 +131,15 @@ def sources(*, now: datetime) -> list[dict[str, Any]]:
     ]
 
 
+def offers_by_freshness(*, now: datetime) -> dict[tuple[str, bool, bool], int]:
+    """Return {(provider, leasable, fresh): how many} of what is in the book; stale offers are not quoted."""
+    fresh = set(Source.objects.filter(fresh_until__gt=now).values_list("provider", flat=True))
+    rows = Offer.objects.filter(gone_at=None).order_by().values_list("provider", "leasable")
+    return {
+        (provider, leasable, provider in fresh): count for provider, leasable, count in rows.annotate(count=Count("id"))
+    }
+
+
 def history_keepers() -> list[str]:
     """Return the providers with an account that publish what their prices were."""
     known = sorted(accounts.connected() & set(registry.PROVIDERS))

@@ -13,7 +13,7 @@ from django.db import transaction
 from billing.operations import grant
 from broker.identity.models import ApiKey, User
 
-SCOPES = ("read", "run", "supply", "operate")
+SCOPES = ("read", "run", "supply", "operate", "observe")
 OPENING_CREDIT_USD = Decimal(100)
 USED_EVERY = timedelta(minutes=1)  # last_used_at is no access log; it is written at most so often.
 

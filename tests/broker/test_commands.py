@@ -25,7 +25,7 @@ def test_the_first_user_is_made_once_with_a_key_and_credit(client, clock):
     assert again == {"username": "first"}
     me = Caller(client, first["api_key"], None).ok("GET", "/v1/me")
     assert (me["username"], me["balance_usd"]) == ("first", "100.000000")
-    assert me["scopes"] == ["read", "run", "supply", "operate"]
+    assert me["scopes"] == ["read", "run", "supply", "operate", "observe"]
 
 
 def test_a_key_made_by_hand_has_the_scopes_and_the_days_that_were_asked(client, clock):

@@ -29,6 +29,7 @@ ONE_DOOR = {
     "grpc": {"providers/nebius_calls.py"},
     "fsspec": {"workloads/storage.py", "workloads/node/training/sources.py"},
     "litdata": {"workloads/node/training/shards.py"},
+    "prometheus_client": {"broker/api/prometheus.py"},
     "pynvml": {"workloads/node/hardware.py"},
     "stripe": {"billing/stripe_gateway.py"},
     "pandas": {"offers/history.py"},

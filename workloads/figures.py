@@ -1,0 +1,110 @@
+"""How the workloads that train fare, in numbers: of all of them at once, whatever their number. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, F, Q, Sum
+
+from workloads.models import Contribution, Lease, Round, SampleRange, Training, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteFigures:
+    """What a site brought to the last round that closed; None: it did not say, or nothing is known."""
+
+    placement: int
+    site: str
+    share: float | None
+    norm: float | None
+    cosine: float | None
+    loss: float | None
+    samples_per_s: float | None
+
+
+@dataclass(slots=True, kw_only=True)
+class WorkloadFigures:
+    """A workload that trains. rounds: closed ones; rounds_s, update_bytes: of all of them; last_*: of the newest."""
+
+    workload: int
+    version: int
+    samples: int
+    samples_merged: int = 0
+    loss: float | None = None  # Mean over the last round, by samples: to look for the last metric costs 0.1 s a run.
+    rounds: int = 0
+    rounds_s: float = 0.0
+    update_bytes: int = 0
+    last_round_s: float | None = None
+    last_update_bytes: int | None = None
+    contributions: dict[str, int] = field(default_factory=dict)  # {status: how many}
+    sites: list[SiteFigures] = field(default_factory=list)
+
+
+def of_workloads() -> list[WorkloadFigures]:
+    """Return the figures of each workload that trains and has not ended, oldest first: six questions in all."""
+    alive = Training.objects.filter(version__isnull=False).exclude(workload__state__in=Workload.FINAL)
+    rows = alive.order_by("pk").values_list("pk", "version", "total_samples")
+    found = {pk: WorkloadFigures(workload=pk, version=version, samples=samples) for pk, version, samples in rows}
+    _add_rounds(found)
+    _add_contributions(found)
+    merged = SampleRange.objects.filter(workload__in=found, merged_version__isnull=False)
+    for row in merged.values("workload").annotate(samples=Sum(F("end") - F("start"))):
+        found[row["workload"]].samples_merged = row["samples"]
+    return list(found.values())
+
+
+def _add_rounds(found: dict[int, WorkloadFigures]) -> None:
+    closed = Round.objects.filter(workload__in=found, state=Round.State.CLOSED)
+    took = Sum(F("closed_at") - F("opened_at"))
+    for row in closed.values("workload").annotate(rounds=Count("id"), took=took, bytes=Sum("update_bytes")):
+        one = found[row["workload"]]
+        one.rounds, one.rounds_s, one.update_bytes = row["rounds"], _seconds(row["took"]), row["bytes"]
+    for round_ in closed.filter(_IS_LAST):
+        one = found[round_.workload_id]
+        one.last_round_s = _seconds(round_.closed_at - round_.opened_at)  # type: ignore[operator]
+        one.last_update_bytes = round_.update_bytes
+
+
+def _add_contributions(found: dict[int, WorkloadFigures]) -> None:
+    given = Contribution.objects.filter(round__workload__in=found)
+    for row in given.values("round__workload", "status").annotate(count=Count("id")):
+        found[row["round__workload"]].contributions[row["status"]] = row["count"]
+    last = Round.objects.filter(_IS_LAST, workload__in=found, state=Round.State.CLOSED)
+    merged = given.filter(round__in=last, status="merged").select_related("placement", "round")
+    lost: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for one in merged.order_by("placement_id"):
+        seconds = _seconds(one.received_at - one.round.opened_at)
+        site = SiteFigures(
+            placement=one.placement_id,
+            site=one.placement.site,
+            share=one.share,
+            norm=one.norm,
+            cosine=one.cosine,
+            loss=one.loss,
+            samples_per_s=one.samples / seconds if seconds > 0 else None,
+        )
+        found[one.round.workload_id].sites.append(site)
+        if one.loss is not None:
+            lost[one.round.workload_id].append((one.samples, one.loss))
+    for workload, losses in lost.items():
+        found[workload].loss = sum(samples * loss for samples, loss in losses) / sum(samples for samples, _ in losses)
+
+
+_IS_LAST = Q(version=F("workload__training__version") - 1)  # A round of version v leads to v + 1.
+
+
+def by_state() -> dict[str, dict[str, int]]:
+    """Return {workload, lease: {state: how many}}, each state named, zeros too."""
+    counted: dict[str, dict[str, int]] = defaultdict(dict)
+    models: tuple[tuple[str, Any], ...] = (("workload", Workload), ("lease", Lease))
+    for name, model in models:
+        rows = dict(model.objects.order_by().values_list("state").annotate(count=Count("id")))
+        counted[name] = {state: rows.get(state, 0) for state in model.State.values}
+    return dict(counted)
+
+
+def _seconds(span: timedelta) -> float:
+    return span.total_seconds()
