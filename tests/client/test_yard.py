@@ -226,6 +226,15 @@ def test_import_of_a_folder_without_catalogs_says_what_was_expected(yard: Any, t
     assert "is not a folder" in yard("offers", "import", "nowhere").err
 
 
+def test_rounds_tells_how_long_each_was_open(world: ContractBroker, yard: Any) -> None:
+    closed = {**ROUND, "version": 0, "closed_at": "2026-11-22T10:02:07.250000Z"}
+    world.on("GET", "/v1/workloads/12/rounds", {"results": [closed, ROUND]})
+
+    header, first, second, *_ = yard("rounds", "12").out.splitlines()
+
+    assert [re.split(" {2,}", line.strip())[2] for line in (header, first, second)] == ["took", "7.2 s", "-"]
+
+
 def test_host_add_prints_the_commands_to_paste(world: ContractBroker, yard: Any) -> None:
     said = yard("host", "add", "attic", "--region", "home/berlin", "--usd-per-hour", "0.1", "--json")
 

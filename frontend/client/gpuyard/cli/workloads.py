@@ -1,5 +1,6 @@
 """`yard ps`, `show`, `rounds`, `stop`, `bill`, `ledger`: one's workloads, and what they cost."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -98,6 +99,7 @@ def rounds(workload: WorkloadId, json: JsonFlag = False) -> None:
         [
             str(row["version"]),
             "open" if row["closed_at"] is None else row["closed_at"],
+            took(row),
             each["site"],
             each["status"],
             f"{each['samples']:,}",
@@ -110,13 +112,24 @@ def rounds(workload: WorkloadId, json: JsonFlag = False) -> None:
         for each in row["contributors"]
     ]
     headers = [
-        "version", "closed", "site", "status", "samples", "steps", "loss", "share", "norm", "cosine", "update", "why"
+        "version", "closed", "took", "site", "status", "samples", "steps", "loss", "share", "norm", "cosine", "update",
+        "why",
     ]  # fmt: skip
     if not rows:
         out.line("No round yet.")
         return
-    out.table(headers, cells, right=["version", "samples", "steps", "loss", "share", "norm", "cosine", "update"])
+    out.table(
+        headers, cells, right=["version", "took", "samples", "steps", "loss", "share", "norm", "cosine", "update"]
+    )
     out.line(f"{len(rows)} rounds, {sum(row['samples'] for row in rows):,} samples.")
+
+
+def took(row: objects.Round) -> str:
+    """How long a round was open, to the tenth of a second; "-" while it is."""
+    if row["closed_at"] is None:
+        return "-"
+    span = datetime.fromisoformat(row["closed_at"]) - datetime.fromisoformat(row["opened_at"])
+    return f"{span.total_seconds():.1f} s"
 
 
 def stop(
