@@ -12,6 +12,9 @@ KEYS = {
     "wan": (
         "tokens_vs_ddp_100mbit", "tokens_vs_ddp_20mbit", "stall_share_100mbit", "stall_share_20mbit", "bytes_vs_ddp",
     ),
+    "recovery": ("kill_extra_gap_s", "torchft_gap_s", "blackhole_s", "rejoin_s", "hub_restart_s"),
+    "faults": ("faults", "samples_wrong", "fault_loss_gap"),
+    "goodput": ("goodput",),
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -138,10 +138,13 @@ def ours(floor: Floor, times: int) -> Figures:
                 trial.calm(1)
             note(found, "hub_restart_s", hub_restarted(trial, floor))
             trial.calm(1)
+    except DidNotHappen as late:
+        say(f"recovery: given up: {late}")
+        floor.say_last_words()
     finally:
         trial.job.end()
     found["normal_gap_s"] = trial.gaps
-    found["kill_extra_gap_s"] = [gap - trial.normal_s for gap in found["kill_gap_s"]]
+    found["kill_extra_gap_s"] = [gap - trial.normal_s for gap in found.get("kill_gap_s", [])]
     return found
 
 

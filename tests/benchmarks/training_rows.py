@@ -162,3 +162,8 @@ def replayed(workload_id: int) -> tuple[Floats, bool]:
 def parameters(workload_id: int, theta: Floats) -> dict[str, Any]:
     """Return theta by the names of the model's parameters."""
     return dict(Layout(Training.objects.get(pk=workload_id).tensors).named(theta))
+
+
+def fingerprint(workload_id: int) -> str:
+    """Return the fingerprint of the newest parameters, as the last commit says."""
+    return Training.objects.get(pk=workload_id).fingerprint

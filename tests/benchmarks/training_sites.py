@@ -30,6 +30,7 @@ import numpy as np
 from broker.local.processes import stop_on_signals
 from tests.benchmarks import parts
 from tests.benchmarks.training_network import BROKER, SITES, Loopback, Network, NoNamespaces
+from tests.benchmarks.training_store import Store
 
 START_S = 60.0
 POLL_S = 0.01
@@ -109,8 +110,8 @@ class Child:
 class Floor:
     """The broker's floor of training in a directory of its own. Made by `opened`."""
 
-    def __init__(self, directory: Path, network: Network | Loopback) -> None:
-        self.directory, self.network = directory, network
+    def __init__(self, directory: Path, network: Network | Loopback, store: Store) -> None:
+        self.directory, self.network, self.store = directory, network, store
         self.corpus = directory / "corpus.npy"
         self.children: list[Child] = []
         self._port = _free_port()
@@ -177,15 +178,16 @@ def opened(*, loopback_will_do: bool = True) -> Iterator[Floor]:
             say(f"no namespaces ({error}): the sites are on the loopback interface")
             network = Loopback()
         stack.callback(network.close)
-        objects = directory / "objects"
-        objects.mkdir()
-        os.environ["GPUYARD_OBJECTS"] = str(objects)
+        store = Store(directory / "objects")
+        stack.callback(store.close)
+        os.environ["GPUYARD_OBJECTS"] = str(directory / "objects")
         _prepare_database()
-        floor = Floor(directory, network)
+        floor = Floor(directory, network, store)
         stack.callback(floor.end)
         from tests.benchmarks.training_loss import corpus
 
         np.save(floor.corpus, corpus().numpy())
+        stack.callback(_ignore_signals)  # The first of what is done at the end: a second signal must not cut it short.
         try:
             floor.start()
             yield floor
@@ -353,6 +355,11 @@ def rounded(figures: Any) -> Any:
     if isinstance(figures, list):
         return [rounded(value) for value in figures]
     return round(figures, 4) if isinstance(figures, float) else figures
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _free_port() -> int:
