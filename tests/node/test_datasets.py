@@ -350,6 +350,20 @@ def test_the_fingerprint_is_of_the_content_wherever_it_lies(web, files, s3):
     assert yard.fingerprint(files / "train.bin") not in prints
 
 
+def test_the_fingerprint_of_a_directory_is_of_all_names_and_all_contents(files):
+    (files / "z.bin").write_bytes(b"z")
+    before = yard.fingerprint(files)
+
+    (files / "z.bin").write_bytes(b"y")
+    other = yard.fingerprint(files)
+    (files / "z.bin").rename(files / "y.bin")
+
+    assert len({before, other, yard.fingerprint(files)}) == 3
+    (files / "y.bin").rename(files / "z.bin")
+    (files / "z.bin").write_bytes(b"z")
+    assert yard.fingerprint(files) == before
+
+
 def test_a_dataset_larger_than_the_disk_is_refused_before_it_comes(web, files, cache):
     with (files / "huge.bin").open("wb") as sparse:
         sparse.truncate(2**43)
