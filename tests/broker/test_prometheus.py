@@ -89,6 +89,7 @@ def test_what_rounds_add_up_to_grows_and_the_last_one_is_the_last(trained, scrap
     (one, two), took = trained
     run = (str(Workload.objects.get().pk),)
     clock.forward(seconds=5)
+    Placement.objects.filter(pk=two.placement).update(state="closed")
     one.give(one.lease()[1])
     clock.forward(seconds=60)
     close_round(clock)
