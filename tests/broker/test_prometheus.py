@@ -42,7 +42,7 @@ def scrape(make_caller, clock):
 
 @pytest.fixture
 def trained(sites, clock):  # noqa: F811
-    """Two sites after one round of 10 s, 100 samples of one and 60 of the other, with a second round begun."""
+    """Two sites after one round of 10 s, 100 samples of one and 60 of the other, and a second round open."""
     leased = [site.lease()[1] for site in sites]
     clock.forward(seconds=8)
     sites[0].give(leased[0], pull=0.1, loss=2.5)
@@ -50,8 +50,6 @@ def trained(sites, clock):  # noqa: F811
     sites[1].give([[100, 160]], pull=0.3, loss=2.0)
     opened = Round.objects.get().opened_at
     close_round(clock)
-    for site in sites:
-        site.lease()
     assert Round.objects.get(version=0).closed_at == clock.now
     return sites, (clock.now - opened).total_seconds()
 
@@ -90,7 +88,7 @@ def test_what_rounds_add_up_to_grows_and_the_last_one_is_the_last(trained, scrap
     run = (str(Workload.objects.get().pk),)
     clock.forward(seconds=5)
     Placement.objects.filter(pk=two.placement).update(state="closed")
-    one.give(one.lease()[1])
+    one.give(one.lease()[1] or one.lease()[1])  # The first answer may only say that there is a newer version.
     clock.forward(seconds=60)
     close_round(clock)
 
