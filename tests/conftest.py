@@ -179,7 +179,7 @@ def packed_delta(tensors: dict[str, Any], codec: str = "fp32") -> bytes:
 def hello_body(**changed: Any) -> dict[str, Any]:
     """Return what a site says of itself when it comes."""
     spec = {name: {"shape": list(t.shape), "dtype": "float32"} for name, t in THETA.items()}
-    body = {"incarnation": "i", "world": 1, "tensors": spec, "dataset_samples": 150, "total_samples": 400,
+    body = {"incarnation": 1, "world": 1, "tensors": spec, "dataset_samples": 150, "total_samples": 400,
             "batch_size": 10, "sync_every_steps": 10}  # fmt: skip
     return body | changed
 
@@ -196,6 +196,7 @@ class Site:
         self.placement = order["placement"]
         self.version: int | None = None
         self.theta: dict[str, Any] = {}
+        self.number = 0
 
     def call(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None) -> Any:
         data = raw if raw is not None else json.dumps(body or {})
@@ -249,10 +250,18 @@ class Site:
         assert outer.fingerprint(theta) == state["fingerprint"]
         self.theta, self.version = layout.named(theta), state["version"]
 
-    def lease(self) -> tuple[str, list[list[int]]]:
-        answer = self.ok("POST", "samples", {"version": self.version, "count": self.count})
-        if answer["status"] in ("stale", "done"):
+    def poll(self, *, called: bool = False) -> dict[str, Any]:
+        return self.ok("GET", f"rounds/{self.version}?wait_s=0&called={int(called)}")
+
+    def catch_up(self) -> None:
+        if (answer := self.poll())["status"] == "closed":
             self.fetch(answer["state"])
+
+    def lease(self, *, again: bool = False) -> tuple[str, list[list[int]]]:
+        """Samples for the newest version."""
+        self.catch_up()
+        self.number += not again
+        answer = self.ok("POST", "samples", {"number": self.number, "count": self.count})
         return answer["status"], answer["ranges"]
 
     def give(

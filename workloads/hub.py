@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 
 import numpy as np
 
@@ -98,7 +99,7 @@ def begin(training: Training, *, path: Path) -> dict[str, object]:
 
 def close(training: Training, given: Sequence[Contribution], settings: Settings) -> Closed:
     """Merge contributions on theta at the training's version and keep what came of it. Raises Diverged."""
-    state = MEMORY.take(training)
+    state, started = MEMORY.take(training), monotonic()
     with TemporaryDirectory(prefix="gpuyard-") as directory:
         path = Path(directory) / "update"
         merged = _merge(state, given, settings, path)
@@ -109,6 +110,7 @@ def close(training: Training, given: Sequence[Contribution], settings: Settings)
             "codec": settings.codec,
             "outer_lr": settings.lr,
             "outer_momentum": settings.momentum,
+            "merge_s": monotonic() - started,
         }
         columns: dict[str, object] = {"version": state.version, "fingerprint": state.fingerprint}
         if training.state_bytes <= SMALL_BYTES or state.version % SNAPSHOT_EVERY == 0:

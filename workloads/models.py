@@ -111,8 +111,12 @@ class Placement(Lifecycle):
     site_secret = models.CharField(max_length=64)
     # As a member of the rounds:
     hello_at = models.DateTimeField(null=True)
+    incarnation = models.PositiveBigIntegerField(null=True)  # Of the newest leader; older ones are cut off.
     joined = models.BooleanField(default=False)  # Counted on when a round closes.
     idle_version = models.PositiveIntegerField(null=True)  # Asked for samples in that round and there were none.
+    heard_at = models.DateTimeField(null=True)  # The leader last asked how the round stands.
+    answers_s = models.FloatField(null=True)  # From a round's call to that; usual, as far as is known.
+    late_s = models.FloatField(null=True)  # From a round's call to this site's contribution, likewise.
 
     class Meta:
         indexes = [models.Index(fields=["wake_at"], name="placement_due")]
@@ -206,20 +210,18 @@ class Node(models.Model):
 
 
 class Training(models.Model):
-    """
-    The one training state of a workload: outer parameters theta at `version`, and where the data stands.
-
-    theta is a snapshot and the updates of the rounds since, each with the fingerprint of what it leads to.
-    """
+    """Of a workload: theta at `version`, as a snapshot and the updates since; and where its data stands."""
 
     workload = models.OneToOneField(Workload, models.PROTECT, primary_key=True)
     tensors = models.JSONField()  # {name: {shape, dtype}}
     dataset_samples = models.PositiveBigIntegerField()
     total_samples = models.PositiveBigIntegerField()
     sync_every_steps = models.PositiveIntegerField()
+    is_pace_chosen = models.BooleanField(default=False)  # By the broker (workloads.pace), not by the script;
+    is_codec_chosen = models.BooleanField(default=False)  # the codec likewise.
     outer_lr = models.FloatField(null=True)  # null: chosen from the rounds that are planned.
     outer_momentum = models.FloatField(null=True)
-    samples_per_round = models.PositiveBigIntegerField()  # One site's; for planning.
+    samples_per_round = models.PositiveBigIntegerField()  # One site's, as the first planned it.
     next_sample = models.PositiveBigIntegerField(default=0)  # Positions from here on were never leased.
     version = models.PositiveIntegerField(null=True)  # null: the initial parameters have not come yet.
     codec = models.CharField(max_length=8)  # Of contributions and updates (node.training.quantise).
@@ -250,7 +252,9 @@ class Round(Lifecycle):
     workload = models.ForeignKey(Workload, models.PROTECT, related_name="rounds")
     version = models.PositiveIntegerField()
     opened_at = models.DateTimeField()
+    called_at = models.DateTimeField(null=True)  # The first site handed in: the others are to do so too.
     closed_at = models.DateTimeField(null=True)
+    merge_s = models.FloatField(null=True)
     update_sha256 = models.CharField(max_length=64, blank=True)  # theta_(version+1) - theta_version, packed.
     update_bytes = models.PositiveBigIntegerField(default=0)
     update_kept = models.BooleanField(default=True)  # False: the store has it no more.
@@ -289,6 +293,12 @@ class Contribution(models.Model):
     steps = models.PositiveIntegerField()
     loss = models.FloatField(null=True)
     partial = models.BooleanField()
+    base = models.PositiveIntegerField()  # The version from which the oldest of its steps were taken.
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    train_s = models.FloatField(null=True)  # Since this site's last one; stall_s of it without a step.
+    stall_s = models.FloatField(null=True)
+    put_s = models.FloatField(null=True)  # To send it,
+    fetch_s = models.FloatField(null=True)  # and to get and apply the update before it.
     share = models.FloatField(null=True)  # Of the mean that it was merged into.
     norm = models.FloatField(null=True)
     cosine = models.FloatField(null=True)  # With that mean.
@@ -313,6 +323,7 @@ class SampleRange(models.Model):
     start = models.PositiveBigIntegerField()
     end = models.PositiveBigIntegerField()
     holder = models.ForeignKey(Placement, models.PROTECT, null=True)
+    lease = models.PositiveIntegerField(null=True)  # The holder's number for its question: asked again, the same.
     contribution = models.ForeignKey(Contribution, models.PROTECT, null=True)  # That used it.
     merged_version = models.PositiveIntegerField(null=True)
 

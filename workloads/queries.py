@@ -13,6 +13,7 @@ from offers.matching import estimate
 from offers.matching import need as needs
 from offers.matching import profile as profiles
 from offers.models import Account
+from workloads import samples as samples_of
 from workloads.models import (
     Artifact,
     Contribution,
@@ -102,9 +103,7 @@ def profile_of(*, owner_id: int, program_sha256: str) -> profiles.Profile | None
 def all_merged(workload_id: int) -> bool:
     """Whether every sample of the workload is merged; False while nothing is known of its data."""
     training = Training.objects.filter(pk=workload_id).first()
-    if training is None or training.next_sample < training.total_samples:
-        return False
-    return not SampleRange.objects.filter(workload_id=workload_id, merged_version=None).exists()
+    return training is not None and samples_of.all_merged(training)
 
 
 def samples(workload_id: int) -> dict[str, int]:
@@ -160,14 +159,14 @@ def measured_speed(*, owner_id: int, program_sha256: str) -> dict[str, float]:
     """
     Return samples/s of one accelerator, by name, from this owner's earlier runs of the same program.
 
-    Measured over whole rounds (their opening to the site's contribution), so rounds' own cost is in it.
+    Measured over whole rounds, from a site's contribution to its next, so rounds' own cost is in it.
     """
     mine = Contribution.objects.filter(
         status="merged", partial=False, round__workload__owner=owner_id, round__workload__program__sha256=program_sha256
     ).annotate(chips=Sum("placement__leases__accelerators"), kinds=Count("placement__leases__offer__accelerator"))
     totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for one in mine.select_related("round").order_by("-id")[:200]:
-        seconds = (one.received_at - one.round.opened_at).total_seconds()
+        seconds = one.train_s or (one.received_at - one.round.opened_at).total_seconds()
         chip = one.placement.leases.select_related("offer").first()
         if chip is not None and seconds > 0 and one.chips:
             totals[chip.offer.accelerator][0] += one.samples
@@ -186,6 +185,25 @@ def reachable_object(placement: Placement, sha256: str) -> bool:
     snapshot = Artifact.objects.filter(workload_id=placement.workload_id, kind="checkpoint", sha256=sha256)
     update = Round.objects.filter(workload_id=placement.workload_id, update_sha256=sha256)
     return first.exists() or snapshot.exists() or update.exists()
+
+
+def round_status(placement: Placement, version: int, *, called: bool) -> str:
+    """Return open, called (this site is to hand in; not when it knows already) or closed."""
+    mine = Q(contributions__placement=placement) & ~Q(contributions__status="refused")
+    rounds = Round.objects.filter(workload=placement.workload_id, version=version)
+    found = rounds.annotate(handed_in=Count("contributions", filter=mine)).values_list(
+        "state", "called_at", "handed_in"
+    )
+    state_, called_at, handed_in = found.first() or (Round.State.OPEN, None, 0)
+    if state_ == Round.State.CLOSED:
+        return "closed"
+    return "called" if called_at and not called and not handed_in else "open"
+
+
+def merged(placement: Placement, version: int) -> str | None:
+    """Return the SHA-256 of what a site handed in to that round, when it is merged."""
+    mine = Contribution.objects.filter(round__workload=placement.workload_id, round__version=version)
+    return mine.filter(placement=placement, status="merged").values_list("sha256", flat=True).first()
 
 
 def state(training: Training, *, since: int | None = None) -> dict[str, Any] | None:
@@ -207,6 +225,7 @@ def state(training: Training, *, since: int | None = None) -> dict[str, Any] | N
     return {
         "version": training.version,
         "codec": training.codec,
+        "sync_every_steps": training.sync_every_steps,
         "fingerprint": training.fingerprint,
         "snapshot": {
             "version": training.snapshot_version,

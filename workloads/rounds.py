@@ -8,21 +8,20 @@ The merge itself is a step of the round's lifecycle (workloads.steps.round). Pic
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
-from workloads import bell, hub, storage
+from workloads import bell, hub, pace, samples, storage
 from workloads.lifecycle import born
-from workloads.models import Contribution, Placement, Round, SampleRange, Training, Workload
+from workloads.models import Contribution, Placement, Round, Training, Workload
 from workloads.node.training import codec, outer, wire
 from workloads.node.training.layout import Layout
 
-# A site that comes while a round is this young takes part in it; the others would wait for it no longer than that.
-JOIN_WITHIN = timedelta(seconds=3)
-JOIN_FIRST_ROUND_WITHIN = timedelta(seconds=15)  # All sites start at about the same time.
+STALE_MAX = 1  # Versions that a contribution's first step may lie behind its round.
+FADES = 0.8  # A second of delay counts for so much when the next one is shorter.
 MEMBER = (Placement.State.JOINING, Placement.State.TRAINING, Placement.State.DRAINING)
 
 
@@ -40,58 +39,73 @@ class NotReady(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """What a site says when it comes. tensors: {name: {shape, dtype}}."""
+    """What a site says when it comes. tensors: {name: {shape, dtype}}; None: the broker is to choose."""
 
+    incarnation: int
     world: int
     tensors: dict[str, Any]
     dataset_samples: int
     total_samples: int
     batch_size: int
-    sync_every_steps: int
+    sync_every_steps: int | None
     outer_lr: float | None
     outer_momentum: float | None
-    codec: str
+    codec: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedIn:
-    """A contribution as offered. ranges: positions [start, end) that it used."""
+    """
+    A contribution as offered. ranges: positions [start, end) that it used.
+
+    base: the version from which its first step was taken. figures: {train_s, stall_s, put_s, fetch_s}, as measured.
+    """
 
     version: int
+    base: int
     sha256: str
     samples: int
     steps: int
     ranges: list[tuple[int, int]]
     partial: bool
     loss: float | None
+    figures: dict[str, float]
 
 
 @transaction.atomic
 def hello(*, placement: Placement, said: Hello, now: datetime) -> Training:
     """Take a site in, or back after a restart: what it held is free again. Raises SiteGone, ModelDiffers."""
     _member(placement)
-    samples_per_round = said.sync_every_steps * said.batch_size * said.world
     training, made = Training.objects.select_for_update().get_or_create(
-        workload_id=placement.workload_id,
-        defaults={
-            "tensors": said.tensors,
-            "dataset_samples": said.dataset_samples,
-            "total_samples": said.total_samples,
-            "sync_every_steps": said.sync_every_steps,
-            "outer_lr": said.outer_lr,
-            "outer_momentum": said.outer_momentum,
-            "samples_per_round": samples_per_round,
-            "codec": said.codec,
-        },
+        workload_id=placement.workload_id, defaults=_first(said)
     )
     if not made:
         for field in ("tensors", "dataset_samples", "total_samples"):
             ours, theirs = getattr(training, field), getattr(said, field)
             if ours != theirs:
                 raise ModelDiffers(f"{field}: this site has {_short(theirs)}, the others have {_short(ours)}")
-    _free(placement.pk)
-    Placement.objects.filter(pk=placement.pk).update(hello_at=now, joined=False, idle_version=None)
+    samples.free(placement.pk)
+    Placement.objects.filter(pk=placement.pk).update(
+        incarnation=said.incarnation, hello_at=now, joined=False, idle_version=None, heard_at=None
+    )
     return training
+
+
+def _first(said: Hello) -> dict[str, Any]:
+    """Return the columns of a training that this site is the first of."""
+    every = said.sync_every_steps or pace.FIRST_STEPS
+    return {
+        "tensors": said.tensors,
+        "dataset_samples": said.dataset_samples,
+        "total_samples": said.total_samples,
+        "sync_every_steps": every,
+        "is_pace_chosen": said.sync_every_steps is None,
+        "outer_lr": said.outer_lr,
+        "outer_momentum": said.outer_momentum,
+        "samples_per_round": every * said.batch_size * said.world,
+        "codec": said.codec or pace.FIRST_CODEC,
+        "is_codec_chosen": said.codec is None,
+    }
 
 
 @transaction.atomic
@@ -118,90 +132,126 @@ def initial(*, placement: Placement, sha256: str, now: datetime) -> Training:
 
 
 @transaction.atomic
-def lease_samples(*, placement: Placement, version: int, count: int, now: datetime) -> tuple[str, Training, list[Any]]:
+def lease_samples(*, placement: Placement, number: int, count: int, now: datetime) -> tuple[str, Training, Any]:
     """
-    Lease up to `count` positions to a site for the round of `version`.
+    Lease up to `count` positions to a site, which becomes one that the rounds count on.
 
-    Return (status, training, [(start, end)...]); status: leased, wait, done, drain, stale. A site that holds some
-    already, because it did not hear the answer, gets the same again. Raises SiteGone, NotReady.
+    number: of the question; the same number gets the same answer. Return (status, training, [(start, end)...]);
+    status: leased, wait (there are none now), done (all are merged), drain. Raises SiteGone, NotReady.
     """
     training = _locked(placement)
-    placement.refresh_from_db()
-    _member(placement)
     if training.version is None:
         raise NotReady("nobody has handed in the initial parameters yet")
-    if _all_merged(training):
+    if samples.all_merged(training):
         return "done", training, []
     if placement.drain_requested_at:
         return "drain", training, []
-    if version != training.version:
-        return "stale", training, []
-    held = _ranges(SampleRange.objects.filter(holder=placement, contribution=None))
-    if held:
-        return "leased", training, held
-    round_ = Round.objects.get(workload_id=training.workload_id, version=version)
-    if _handed_in(round_, placement) or not _may_join(placement, round_, now):
-        return "wait", training, []
-    leased = _take(training, placement, count)
-    if not leased:
-        Placement.objects.filter(pk=placement.pk).update(idle_version=version)
-        transaction.on_commit(lambda: bell.wake("round", round_.pk, now))
-        return "wait", training, []
-    return "leased", training, leased
+    ranges = samples.leased(placement, number) or samples.take(training, placement, number=number, count=count)
+    mine = Placement.objects.filter(pk=placement.pk)
+    if ranges:
+        mine.update(joined=True, idle_version=None)
+        return "leased", training, ranges
+    if not samples.holds_any(placement) and placement.idle_version != training.version:
+        mine.update(idle_version=training.version)
+        _ring(Round.objects.get(workload=training.workload_id, version=training.version), now)
+    return "wait", training, []
+
+
+def heard(*, placement: Placement, version: int, called: bool, now: datetime) -> None:
+    """
+    Note that a site's leader asks how the round of `version` stands. called: it knows that it is to hand in.
+
+    From how soon it asks again after the call, the hub learns how long the silence of a live site lasts.
+    """
+    fields: dict[str, Any] = {"heard_at": now}
+    round_ = Round.objects.filter(workload=placement.workload_id, version=version, called_at__isnull=False).first()
+    if called and round_ and (placement.heard_at is None or placement.heard_at < round_.called_at):
+        fields["answers_s"] = _usual(placement.answers_s, round_.called_at, now)
+    Placement.objects.filter(pk=placement.pk, incarnation=placement.incarnation).update(**fields)
 
 
 def contribute(*, placement: Placement, given: HandedIn, now: datetime) -> tuple[str, str]:
     """
-    Take a contribution in; return (accepted or refused, why). The same one twice is once.
+    Take a contribution in; return (accepted, late or refused, why). The same one twice is once.
 
-    What is refused, and what was leased but not used, is free again. Raises SiteGone, NotReady, storage.ObjectMissing.
+    Late is what a closed round can not take: its samples stay the site's, whose next contribution holds the same work.
+    The samples of what is refused are free again, and so is all that a site holds whose contribution is partial: it
+    leaves. Raises SiteGone, NotReady, storage.ObjectMissing.
     """
     training = Training.objects.filter(workload_id=placement.workload_id).first()
     if training is None:
         raise NotReady("say hello first")
-    fault = _fault(given, training) if given.samples else ""
+    size_bytes, fault = _read(given, training) if given.samples else (0, "")
     with transaction.atomic():
         training = _locked(placement)
-        placement.refresh_from_db()
-        _member(placement)
         round_ = Round.objects.select_for_update().filter(workload=training.workload_id, version=given.version).first()
         if round_ is None:
             raise NotReady(f"there is no round {given.version}")
-        known = (
-            Contribution.objects.filter(round=round_, placement=placement, sha256=given.sha256).order_by("-id").first()
-        )
-        if known is not None and known.status != "refused":
-            return ("refused" if known.status == "late" else "accepted"), known.why
-        if round_.state != Round.State.OPEN or _handed_in(round_, placement):
-            _free(placement.pk)
-            return "refused", f"round {given.version} is closed; the newest is {training.version}"
-        fault = fault or _misuse(given, placement)
-        return _take_in(placement, round_, given, fault, now)
+        same = Contribution.objects.filter(round=round_, placement=placement, sha256=given.sha256)
+        known = same.exclude(status="refused").first()
+        if known is not None:
+            return ("late" if known.status == "late" else "accepted"), known.why
+        status, why = _judged(placement, round_, training, given, fault)
+        if status != "late" and (given.samples or fault):
+            contribution = _kept(placement, round_, given, size_bytes, status, why, now)
+            if status == "accepted":
+                samples.use(placement, contribution, given.ranges)
+                _call(placement, round_, given, now)
+        if status == "refused":
+            samples.free(placement.pk, given.ranges)
+            transaction.on_commit(lambda: bell.wake("workload", placement.workload_id, now))
+        if given.partial:
+            samples.free(placement.pk)
+            Placement.objects.filter(pk=placement.pk).update(joined=False)
+        _ring(round_, now)
+        return status, why
 
 
-def _take_in(placement: Placement, round_: Round, given: HandedIn, fault: str, now: datetime) -> tuple[str, str]:
-    if given.samples or fault:
-        contribution = Contribution.objects.create(
-            round=round_,
-            placement=placement,
-            sha256=given.sha256,
-            samples=given.samples,
-            steps=given.steps,
-            loss=given.loss,
-            partial=given.partial,
-            status="refused" if fault else "accepted",
-            why=fault[:200],
-            received_at=now,
-        )
-        if not fault:
-            _use(placement, contribution, given.ranges)
-    _free(placement.pk)
-    if given.partial:
-        Placement.objects.filter(pk=placement.pk).update(joined=False)
-    transaction.on_commit(lambda: bell.wake("round", round_.pk, now))
-    if fault:
-        transaction.on_commit(lambda: bell.wake("workload", placement.workload_id, now))
+def _judged(placement: Placement, round_: Round, training: Training, given: HandedIn, fault: str) -> tuple[str, str]:
+    """Return (accepted, late or refused, why)."""
+    if round_.state != Round.State.OPEN:
+        return "late", f"round {given.version} is closed; the newest is {training.version}"
+    if Contribution.objects.filter(round=round_, placement=placement).exclude(status="refused").exists():
+        return "late", f"round {given.version} has a contribution of this site already"
+    if not given.version - STALE_MAX <= given.base <= given.version:
+        return "refused", f"its first step was taken from version {given.base}; {given.version} is too far from it"
+    fault = fault or samples.misuse(placement, given.ranges, samples=given.samples, steps=given.steps)
     return ("refused", fault) if fault else ("accepted", "")
+
+
+def _kept(
+    placement: Placement, round_: Round, given: HandedIn, size_bytes: int, status: str, why: str, now: datetime
+) -> Contribution:
+    return Contribution.objects.create(
+        round=round_,
+        placement=placement,
+        sha256=given.sha256,
+        samples=given.samples,
+        steps=given.steps,
+        loss=given.loss,
+        partial=given.partial,
+        base=given.base,
+        size_bytes=size_bytes,
+        status=status,
+        why=why[:200],
+        received_at=now,
+        **given.figures,
+    )
+
+
+def _call(placement: Placement, round_: Round, given: HandedIn, now: datetime) -> None:
+    """The first whole contribution calls the others; the others' show how long after the call they come."""
+    if round_.called_at is None and not given.partial:
+        Round.objects.filter(pk=round_.pk).update(called_at=now)
+    elif round_.called_at is not None:
+        late_s = _usual(placement.late_s, round_.called_at, now)
+        Placement.objects.filter(pk=placement.pk).update(late_s=late_s)
+
+
+def _usual(known_s: float | None, start: datetime, end: datetime) -> float:
+    """Return what a delay is to be expected to be: longer ones count at once, shorter ones by and by."""
+    new_s = max(0.0, (end - start).total_seconds())
+    return new_s if known_s is None else max(new_s, FADES * known_s + (1 - FADES) * new_s)
 
 
 def forget(*, placement_id: int, now: datetime) -> None:
@@ -210,9 +260,9 @@ def forget(*, placement_id: int, now: datetime) -> None:
     with transaction.atomic():
         Training.objects.select_for_update().filter(workload_id=placement.workload_id).first()
         Placement.objects.filter(pk=placement_id).update(joined=False)
-        _free(placement_id)
-    for pk in Round.objects.filter(workload_id=placement.workload_id, state="open").values_list("pk", flat=True):
-        transaction.on_commit(lambda pk=pk: bell.wake("round", pk, now))  # type: ignore[misc]
+        samples.free(placement_id)
+    for round_ in Round.objects.filter(workload_id=placement.workload_id, state="open"):
+        _ring(round_, now)
 
 
 def members(workload_id: int) -> QuerySet[Placement]:
@@ -220,19 +270,19 @@ def members(workload_id: int) -> QuerySet[Placement]:
     return Placement.objects.filter(workload_id=workload_id, joined=True, state__in=MEMBER)
 
 
-def admit_all(workload_id: int) -> None:
-    """A round has closed: every site that has said hello takes part in the next."""
-    Placement.objects.filter(
-        workload_id=workload_id, state__in=MEMBER, hello_at__isnull=False, drain_requested_at=None
-    ).update(joined=True)
-
-
 def release_late(round_: Round) -> None:
-    """Contributions that came while the round was being merged are late: their samples are free again."""
+    """Contributions that came while the round was being merged are late: their samples are their sites' as before."""
     late = Contribution.objects.filter(round=round_, status="accepted")
-    for contribution in list(late):
-        SampleRange.objects.filter(contribution=contribution).update(contribution=None, holder=None)
+    gone = late.exclude(placement__state__in=MEMBER, placement__joined=True).values_list("placement_id", flat=True)
+    gone = list(gone)
+    samples.give_back(late)
     late.update(status="late", why="it came when the round was already being merged")
+    for placement_id in gone:
+        samples.free(placement_id)
+
+
+def _ring(round_: Round, now: datetime) -> None:
+    transaction.on_commit(lambda: bell.wake("round", round_.pk, now))
 
 
 def _member(placement: Placement) -> None:
@@ -241,116 +291,25 @@ def _member(placement: Placement) -> None:
 
 
 def _locked(placement: Placement) -> Training:
+    """Lock the training of a site that takes part, and read the site anew. Raises SiteGone, NotReady."""
     training = Training.objects.select_for_update().filter(workload_id=placement.workload_id).first()
     if training is None:
         raise NotReady("say hello first")
+    placement.refresh_from_db()
+    _member(placement)
     return training
 
 
-def _all_merged(training: Training) -> bool:
-    if training.next_sample < training.total_samples:
-        return False
-    return not SampleRange.objects.filter(workload=training.workload_id, merged_version=None).exists()
-
-
-def _handed_in(round_: Round, placement: Placement) -> bool:
-    return Contribution.objects.filter(round=round_, placement=placement).exclude(status="refused").exists()
-
-
-def _may_join(placement: Placement, round_: Round, now: datetime) -> bool:
-    """A member may; a newcomer when the round is young, or when nobody else is in it. Else it waits for the next."""
-    if placement.joined:
-        return True
-    limit = JOIN_WITHIN if round_.version else JOIN_FIRST_ROUND_WITHIN
-    young = now - round_.opened_at <= limit and not round_.contributions.exists()
-    if not young and members(round_.workload_id).exclude(pk=placement.pk).exists():
-        return False
-    Placement.objects.filter(pk=placement.pk).update(joined=True)
-    return True
-
-
-def _take(training: Training, placement: Placement, count: int) -> list[tuple[int, int]]:
-    """Lease what others left before what is new."""
-    taken: list[tuple[int, int]] = []
-    free = SampleRange.objects.filter(
-        workload=training.workload_id, holder=None, contribution=None, merged_version=None
-    ).order_by("start")
-    for piece in free:
-        if count <= 0:
-            break
-        end = min(piece.end, piece.start + count)
-        _cut(piece, end)
-        SampleRange.objects.filter(pk=piece.pk).update(holder=placement)
-        taken.append((piece.start, end))
-        count -= end - piece.start
-    end = min(training.total_samples, training.next_sample + count)
-    if end > training.next_sample:
-        SampleRange.objects.create(
-            workload_id=training.workload_id, start=training.next_sample, end=end, holder=placement
-        )
-        taken.append((training.next_sample, end))
-        training.next_sample = end
-        training.save()
-    return taken
-
-
-def _cut(piece: SampleRange, at: int) -> None:
-    """Split a range at a position inside it; the piece keeps its first part."""
-    if not piece.start < at < piece.end:
-        return
-    rest = SampleRange(workload_id=piece.workload_id, start=at, end=piece.end, holder_id=piece.holder_id)
-    piece.end = at
-    piece.save()
-    rest.save()
-
-
-def _use(placement: Placement, contribution: Contribution, used: list[tuple[int, int]]) -> None:
-    """Mark the used parts of what the site holds; each lies inside one held range."""
-    for start, end in used:
-        piece = SampleRange.objects.get(holder=placement, contribution=None, start__lte=start, end__gte=end)
-        if piece.start < start:
-            _cut(piece, start)
-            piece = SampleRange.objects.get(holder=placement, contribution=None, start=start)
-        _cut(piece, end)
-        SampleRange.objects.filter(pk=piece.pk).update(contribution=contribution)
-
-
-def _free(placement_id: int) -> None:
-    SampleRange.objects.filter(holder_id=placement_id, contribution=None).update(holder=None)
-
-
-def _fault(given: HandedIn, training: Training) -> str:
-    """Read the payload; return what is wrong with it, or an empty text."""
+def _read(given: HandedIn, training: Training) -> tuple[int, str]:
+    """Read the payload; return (its bytes, what is wrong with it or an empty text)."""
     try:
         with storage.local(given.sha256) as path:
             layout = Layout(training.tensors)
             name, parts = wire.read(path, size=layout.size)
-            if strays := outer.strays(parts, name, layout):
-                return f"there are numbers after the end of {strays[0]}"
+            strays = outer.strays(parts, name, layout)
+            return path.stat().st_size, f"there are numbers after the end of {strays[0]}" if strays else ""
     except (codec.CorruptTensors, codec.TensorsDiffer, codec.NotFinite, storage.HashMismatch) as error:
-        return str(error)
-    return ""
-
-
-def _misuse(given: HandedIn, placement: Placement) -> str:
-    """Return what is wrong with the samples that it says it used, or an empty text."""
-    if given.samples != sum(end - start for start, end in given.ranges):
-        return f"says {given.samples} samples, its ranges hold {sum(e - s for s, e in given.ranges)}"
-    if given.samples and given.steps < 1:
-        return "used samples without a step"
-    last = -1
-    for start, end in sorted(given.ranges):
-        if start < last or end <= start:
-            return f"range [{start}, {end}) overlaps another or is empty"
-        last = end
-        inside = Q(holder=placement, contribution=None, start__lte=start, end__gte=end)
-        if not SampleRange.objects.filter(inside).exists():
-            return f"range [{start}, {end}) is not leased to this site"
-    return ""
-
-
-def _ranges(rows: QuerySet[SampleRange]) -> list[tuple[int, int]]:
-    return list(rows.order_by("start").values_list("start", "end"))
+        return 0, str(error)
 
 
 def _short(value: Any) -> str:

@@ -26,9 +26,9 @@ from workloads.node.training.quantise import CODECS
 
 WAIT_MAX_S = 25.0
 LOOK_EVERY_S = 0.1
-DEFAULT_CODEC = "int8"
 OBJECT_BYTES_MAX = 64 << 30
 ROWS_MAX = 2000
+FIGURES = ("train_s", "stall_s", "put_s", "fetch_s")
 
 
 def site_door(method: str) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
@@ -38,6 +38,7 @@ def site_door(method: str) -> Callable[[Callable[..., HttpResponse]], Callable[.
         @wraps(view)
         def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             placement = calling_site(request)
+            _newest(request, placement)
             try:
                 return view(request, placement, *args, **kwargs)
             except rounds.SiteGone as error:
@@ -60,22 +61,31 @@ def site_door(method: str) -> Callable[[Callable[..., HttpResponse]], Callable[.
     return wrap
 
 
+def _newest(request: HttpRequest, placement: Placement) -> None:
+    """Cut off a copy of a site that another has taken the place of, however it came to live on. Raises Refused."""
+    said = request.headers.get("Gpuyard-Incarnation", "")
+    if said.isdigit() and placement.incarnation is not None and int(said) < placement.incarnation:
+        raise Refused(409, "site_gone", "a newer copy of this site has said hello", "this copy of the site is to stop")
+
+
 @site_door("POST")
 def hello(request: HttpRequest, placement: Placement) -> HttpResponse:
     """Take a site in."""
     body = body_of(request)
+    every, name = body.get("sync_every_steps"), body.get("codec")
     said = rounds.Hello(
+        incarnation=_count(body, "incarnation"),
         world=_count(body, "world"),
         tensors=body["tensors"],
         dataset_samples=_count(body, "dataset_samples"),
         total_samples=_count(body, "total_samples"),
         batch_size=_count(body, "batch_size"),
-        sync_every_steps=_count(body, "sync_every_steps"),
+        sync_every_steps=None if every is None else _count(body, "sync_every_steps"),
         outer_lr=body.get("outer_lr"),
         outer_momentum=body.get("outer_momentum"),
-        codec=str(body.get("codec") or DEFAULT_CODEC),
+        codec=str(name) if name else None,
     )
-    if said.codec not in CODECS:
+    if said.codec is not None and said.codec not in CODECS:
         raise ValueError(f"codec must be one of {', '.join(CODECS)}")
     _check_world(placement, said.world)
     training = rounds.hello(placement=placement, said=said, now=timezone.now())
@@ -117,54 +127,74 @@ def _get_object(request: HttpRequest, placement: Placement, digest: str) -> Http
 
 @site_door("POST")
 def samples(request: HttpRequest, placement: Placement) -> HttpResponse:
-    """Lease samples for the running round."""
+    """Lease samples."""
     body = body_of(request)
-    version = int(body["version"])
-    status, training, leased = rounds.lease_samples(
-        placement=placement, version=version, count=_count(body, "count"), now=timezone.now()
-    )
-    state, ranges = queries.state(training, since=version), [list(each) for each in leased]
-    return JsonResponse({"status": status, "version": training.version, "state": state, "ranges": ranges})
+    number, count = _count(body, "number"), _count(body, "count")
+    status, training, ranges = rounds.lease_samples(placement=placement, number=number, count=count, now=timezone.now())
+    answer = {"status": status, "version": training.version, "ranges": [list(each) for each in ranges]}
+    return JsonResponse(answer)
 
 
 @site_door("POST")
 def contributions(request: HttpRequest, placement: Placement) -> HttpResponse:
     """Take a contribution in."""
     body = body_of(request)
-    loss = body.get("loss")
+    version, loss = int(body["version"]), body.get("loss")
+    figures = {name: _seconds(body.get(name)) for name in FIGURES}
     given = rounds.HandedIn(
-        version=int(body["version"]),
+        version=version,
+        base=int(body.get("base", version)),
         sha256=str(body.get("sha256") or ""),
         samples=int(body["samples"]),
         steps=int(body["steps"]),
         ranges=[(int(start), int(end)) for start, end in body["ranges"]],
         partial=bool(body.get("partial")),
         loss=float(loss) if isinstance(loss, int | float) and abs(loss) < 1e300 else None,
+        figures={name: seconds for name, seconds in figures.items() if seconds is not None},
     )
     status, why = rounds.contribute(placement=placement, given=given, now=timezone.now())
     return JsonResponse({"status": status, "why": why})
 
 
+def _seconds(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value < 1e9 else None
+
+
 @csrf_exempt
 async def wait(request: HttpRequest, version: int) -> HttpResponse:
-    """Wait up to `?wait_s=` for the round of `version` to close."""
+    """
+    Say how the round of `version` stands, after up to `?wait_s=` when nothing is new.
+
+    `?called=1`: the site knows that it is called to hand in, and waits for the round to close.
+    """
     try:
         placement = await sync_to_async(calling_site)(request)
+        _newest(request, placement)
         wait_s = min(float(request.GET.get("wait_s", 0)), WAIT_MAX_S)
     except Refused as error:
         return plain(error)
     except ValueError:
         return plain(Refused(422, "invalid", "wait_s: a number of seconds"))
+    called = request.GET.get("called") == "1"
+    await sync_to_async(rounds.heard)(placement=placement, version=version, called=called, now=timezone.now())
     until = time.monotonic() + wait_s
     while True:
-        training = await Training.objects.filter(pk=placement.workload_id).afirst()
-        closed = training is not None and training.version is not None and training.version > version
-        if closed or time.monotonic() >= until:
-            state = await sync_to_async(queries.state)(training, since=version) if training else None
-            newest = training.version if training else None
-            return JsonResponse({"status": "closed" if closed else "open", "version": newest, "state": state})
+        status = await sync_to_async(queries.round_status)(placement, version, called=called)
+        if status != "open" or time.monotonic() >= until:
+            return JsonResponse(await sync_to_async(_standing)(placement, version, status))
         await sync_to_async(close_old_connections)()  # Others need it more while we wait.
         await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _standing(placement: Placement, version: int, status: str) -> dict[str, Any]:
+    training = Training.objects.filter(pk=placement.workload_id).first()
+    return {
+        "status": status,
+        "merged": queries.merged(placement, version),
+        "version": training.version if training else None,
+        "state": queries.state(training, since=version) if training else None,
+    }
 
 
 @site_door("POST")

@@ -58,23 +58,30 @@ def join_the_group(meeting):
 
 
 def main(outcome, *words):
-    options = {"seed": "0", "samples": "200", "size": "60", "batch": "4", "every": "5", "pause_s": "0", "mixed": ""}
+    options = {"seed": "0", "samples": "200", "size": "60", "batch": "4", "every": "5", "pause_s": "0", "mixed": "",
+               "accumulate": "1", "stop_at": "0", "optimizers": "1"}  # fmt: skip
     options |= dict(word.split("=") for word in words)
     if "meeting" in options:
         join_the_group(options["meeting"])
     torch.manual_seed(int(options["seed"]))
     model = Model(mixed=bool(options["mixed"]))
-    optimizer = torch.optim.SGD((p for p in model.parameters() if p.requires_grad), lr=0.05)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    cut = len(trained) // int(options["optimizers"])
+    optimizers = [torch.optim.SGD(part, lr=0.05) for part in (trained[:cut], trained[cut:]) if part]
     loss = torch.zeros(())  # A site that comes late may find everything done.
-    with session(model, optimizer, sync_every_steps=int(options["every"]), seed=1) as run:
+    with session(model, optimizers, sync_every_steps=int(options["every"]), seed=1) as run:
         batches = run.batches(Numbers(int(options["size"])), int(options["batch"]), samples=int(options["samples"]))
-        for x, y in batches:
+        for number, (x, y) in enumerate(batches, start=1):
             loss = (model(x) - y).square().mean()
             loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
+            if number % int(options["accumulate"]) == 0:
+                for optimizer in optimizers:
+                    optimizer.step()
+                    optimizer.zero_grad()
             run.report(loss=loss)
             time.sleep(float(options["pause_s"]))
+            if number == int(options["stop_at"]):
+                break
         run.save(model, val_loss=loss)
     named = {name: tensor.float().tolist() for name, tensor in model.named_parameters()}
     Path(outcome).write_text(json.dumps(named))

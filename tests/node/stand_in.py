@@ -4,6 +4,7 @@ import hashlib
 import json
 import tempfile
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -11,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from workloads import outer_step
-from workloads.node.training import codec, outer, wire
+from workloads.node.training import codec, outer, quantise, wire
 from workloads.node.training.layout import Layout
 
 
@@ -29,15 +30,20 @@ class Hub:
     def __init__(self, *, settings=(1.0, 0.0), codec="fp32"):
         self.settings, self.codec = settings, codec
         self.objects, self.sites, self.draining = {}, {}, set()
+        self.every = 50
+        self.answers = {}  # What a site was given for its question of a number.
+        self.merged_of = {}  # (site, version): sha256
         self.plan = self.layout = self.vectors = self.theta = self.state = None
         self.version, self.free, self.merged = 0, [], []
         self.leased, self.contributed, self.history, self.rows, self.artifacts = {}, {}, [], {}, []
         self.refuse_next, self.refused = None, []
+        self.is_held = False  # No round closes.
 
     def hello(self, site, body):
         plan = {key: body[key] for key in ("dataset_samples", "total_samples", "tensors")}
         if self.plan is None:
             self.plan, self.free = plan, [(0, body["total_samples"])]
+            self.every = body.get("sync_every_steps") or self.every
         for key, value in plan.items():
             if self.plan[key] != value:
                 raise Problem(409, "model_differs", f"this site's {key} is not that of the other sites")
@@ -56,8 +62,9 @@ class Hub:
         self.theta = {name: part.copy() for name, part in self.layout.named(self.vectors[0]).items()}
         sha256 = self._keep(codec.encode(self.theta))
         fingerprint = outer.fingerprint(self.vectors[0])
-        self.state = {"version": self.version, "codec": self.codec, "fingerprint": fingerprint,
-                      "snapshot": {"version": self.version, "sha256": sha256}, "updates": updates}  # fmt: skip
+        self.state = {"version": self.version, "codec": self.codec, "sync_every_steps": self.every,
+                      "fingerprint": fingerprint, "snapshot": {"version": self.version, "sha256": sha256},
+                      "updates": updates}  # fmt: skip
 
     def _keep(self, raw):
         sha256 = hashlib.sha256(raw).hexdigest()
@@ -66,62 +73,70 @@ class Hub:
 
     def samples(self, site, body):
         def answer(status, ranges=()):
-            return {"status": status, "version": self.version, "state": self.state, "ranges": list(ranges)}
+            return {"status": status, "version": self.version, "ranges": list(ranges)}
 
         if site in self.draining:
             return answer("drain")
         if sum(end - start for start, end in self.merged) == self.plan["total_samples"]:
             return answer("done")
-        if body["version"] != self.version:
-            return answer("stale")
-        if site in self.contributed:
+        if (site, body["number"]) in self.answers:
+            return answer("leased", self.answers[site, body["number"]])
+        taken, wanted = [], body["count"]
+        while self.free and wanted:
+            start, end = self.free.pop(0)
+            stop = min(end, start + wanted)
+            taken.append((start, stop))
+            wanted -= stop - start
+            if stop < end:
+                self.free.insert(0, (stop, end))
+        if not taken:
             return answer("wait")
-        if site not in self.leased:
-            taken, wanted = [], body["count"]
-            while self.free and wanted:
-                start, end = self.free.pop(0)
-                stop = min(end, start + wanted)
-                taken.append((start, stop))
-                wanted -= stop - start
-                if stop < end:
-                    self.free.insert(0, (stop, end))
-            if not taken:
-                return answer("wait")
-            self.leased[site] = taken
-        return answer("leased", self.leased[site])
+        self.leased[site] = self.leased.get(site, []) + taken
+        self.answers[site, body["number"]] = taken
+        return answer("leased", taken)
 
     def contributions(self, site, body):
         known = [row for row in self.history if (row["site"], row["version"]) == (site, body["version"])]
-        if known:
+        if known and known[0]["sha256"] == body["sha256"]:
             return {"status": known[0]["status"], "why": ""}
-        if body["version"] != self.version or site not in self.leased:
-            return {"status": "refused", "why": "stale"}
-        used, held = [tuple(pair) for pair in body["ranges"]], self.leased.pop(site)
+        if body["version"] != self.version or known:
+            return {"status": "late", "why": "closed"}
+        used, held = _positions(body["ranges"]), _positions(self.leased.get(site, []))
+        assert used <= held, "it says it used what it does not hold"
+        assert len(used) == body["samples"]
+        assert body["version"] - 1 <= body["base"] <= body["version"]
         if self.refuse_next:
             why, self.refuse_next = self.refuse_next, None
             self.refused.append(body)
-            self.free = held + self.free
+            self.leased[site] = _ranges(sorted(held - used))
+            self.free = _ranges(sorted(used)) + self.free
             return {"status": "refused", "why": why}
         delta = self._unpacked(self.objects[body["sha256"]])
-        positions = sorted({p for start, end in held for p in range(start, end)} - _positions(used))
-        self.free = _ranges(positions) + self.free
-        assert len(_positions(used)) == body["samples"]
-        self.contributed[site] = (body, delta, used)
+        self.leased[site] = _ranges(sorted(held - used))
+        if body["partial"]:
+            self.free = self.leased.pop(site) + self.free
+        self.contributed[site] = (body, delta, [tuple(pair) for pair in body["ranges"]])
         self.history.append({**body, "site": site, "status": "accepted", "codec": delta[0]})
-        self._close_if_complete()
+        self.close_if_complete()
         return {"status": "accepted", "why": ""}
 
     def drop(self, site):
         """The site is dead: what it held is free again."""
         self.sites.pop(site, None)
         self.free = self.leased.pop(site, []) + self.free
-        self._close_if_complete()
+        self.close_if_complete()
 
-    def _close_if_complete(self):
-        live = [site for site in self.sites if site not in self.draining or site in self.leased]
-        if not self.contributed or self.leased or (self.free and not all(site in self.contributed for site in live)):
+    def contribution_of_nothing(self):
+        """A contribution that leaves the parameters where they are, on no samples."""
+        parts = quantise.encode(np.zeros(self.layout.size, np.float32), "fp32")
+        return {"samples": 1, "steps": 1, "partial": False, "sha256": ""}, ("fp32", parts), []
+
+    def close_if_complete(self):
+        missing = [site for site, ranges in self.leased.items() if ranges and site not in self.contributed]
+        if not self.contributed or missing or self.is_held:
             return
-        given = [self.contributed[site] for site in sorted(self.contributed)]
+        self.merged_of |= {(site, self.version): body["sha256"] for site, (body, _, _) in self.contributed.items()}
+        given = [self.contributed[site] for site in sorted(self.contributed, key=str)]
         shares = outer.shares([outer.weight(samples=body["samples"], steps=body["steps"]) for body, _, _ in given])
         deltas = []
         for share, (_, (name, parts), used) in zip(shares, given, strict=True):
@@ -144,9 +159,14 @@ class Hub:
             file.flush()
             return wire.read(Path(file.name), size=self.layout.size)
 
-    def round(self, site, version):
-        status = "closed" if self.version > version else "open"
-        return {"status": status, "version": self.version, "state": self.state}
+    def round(self, site, version, called):
+        if self.version > version:
+            status = "closed"
+        else:
+            calls = any(not body["partial"] for body, _, _ in self.contributed.values())
+            status = "called" if calls and not called and site not in self.contributed else "open"
+        merged = self.merged_of.get((site, version))
+        return {"status": status, "version": self.version, "merged": merged, "state": self.state}
 
     def metrics(self, site, body):
         for row in body["rows"]:
@@ -236,7 +256,7 @@ class StandIn:
             sha256 = name.split("/")[1]
             return self.hub.put(sha256, raw) if method == "PUT" else self.hub.objects[sha256]
         if name.startswith("rounds/"):
-            return self.hub.round(site, int(name.split("/")[1]))
+            return self.hub.round(site, int(name.split("/")[1]), query.get("called") == ["1"])
         calls = {"artifacts": self.hub.artifact}
         return calls.get(name, getattr(self.hub, name, None))(site, json.loads(raw))
 
@@ -264,19 +284,17 @@ def _handler(stand_in):
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             parts = urlsplit(self.path)
             key = self.headers.get("Authorization") or ""
-            with stand_in.lock:
-                if stand_in.down:
-                    status, answer = 503, {"error": {"code": "down", "message": "down"}}
-                else:
-                    try:
-                        status = 200
-                        answer = stand_in.answer(self.command, parts.path, parse_qs(parts.query), key, raw)
-                    except Problem as problem:
-                        status, answer = problem.status, {"error": {"code": problem.code, "message": str(problem)}}
-                    except KeyError as missing:
-                        status, answer = 404, {"error": {"code": "not_found", "message": str(missing)}}
-                lost = status == 200 and stand_in.lose_answers > 0
-                stand_in.lose_answers -= lost
+            query = parse_qs(parts.query)
+            until = time.monotonic() + float(query.get("wait_s", ["0"])[0])
+            while True:
+                with stand_in.lock:
+                    status, answer = self.decided(parts.path, query, key, raw)
+                    waits = isinstance(answer, dict) and answer.get("status") == "open" and time.monotonic() < until
+                    lost = not waits and status == 200 and stand_in.lose_answers > 0
+                    stand_in.lose_answers -= lost
+                if not waits:
+                    break
+                time.sleep(0.02)
             if lost:  # The work is done, the answer never arrives.
                 self.close_connection = True
                 return
@@ -285,6 +303,16 @@ def _handler(stand_in):
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def decided(self, path, query, key, raw):
+            if stand_in.down:
+                return 503, {"error": {"code": "down", "message": "down"}}
+            try:
+                return 200, stand_in.answer(self.command, path, query, key, raw)
+            except Problem as problem:
+                return problem.status, {"error": {"code": problem.code, "message": str(problem)}}
+            except KeyError as missing:
+                return 404, {"error": {"code": "not_found", "message": str(missing)}}
 
         do_GET = do_POST = do_PUT = handle_any
 

@@ -46,7 +46,12 @@ def test_the_shares_of_all_ranks_are_each_position_once(world):
     assert sorted(counted) == [*range(7), *range(20, 31)]
 
 
-def test_a_prefix_of_ranges_ends_within_one():
-    assert data.prefix([(0, 4), (10, 20)], 7) == [(0, 4), (10, 13)]
-    assert data.prefix([(0, 4), (10, 20)], 4) == [(0, 4)]
-    assert data.prefix([(0, 4)], 0) == []
+def test_ranges_are_cut_after_so_many_positions():
+    assert data.cut([(0, 4), (10, 20)], 7) == ([(0, 4), (10, 13)], [(13, 20)])
+    assert data.cut([(0, 4), (10, 20)], 4) == ([(0, 4)], [(10, 20)])
+    assert data.cut([(0, 4)], 0) == ([], [(0, 4)])
+    assert data.cut([(0, 4)], 9) == ([(0, 4)], [])
+
+
+def test_ranges_that_follow_each_other_are_joined_in_their_order():
+    assert data.joined([(8, 9), (0, 2), (2, 5), (6, 7), (7, 8)]) == [(8, 9), (0, 5), (6, 8)]

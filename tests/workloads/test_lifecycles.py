@@ -29,8 +29,6 @@ def site_of(agent, **more):
 def train(site, settle, agent, rounds, **how):
     for _ in range(rounds):
         status, ranges = site.lease()
-        if status == "stale":
-            status, ranges = site.lease()
         if status == "done":
             return
         site.give(ranges, **how)

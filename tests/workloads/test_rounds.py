@@ -81,7 +81,8 @@ def test_two_sites_never_get_one_sample(sites):
 
 
 def test_a_site_that_did_not_hear_the_answer_gets_the_same_samples_again(sites):
-    assert sites[0].lease() == sites[0].lease()
+    assert sites[0].lease() == sites[0].lease(again=True) == ("leased", [[0, 100]])
+    assert sites[0].lease() == ("leased", [[100, 200]]), "another question, another answer"
 
 
 def test_the_database_refuses_to_lease_a_sample_twice(sites):
@@ -120,26 +121,111 @@ def test_a_single_site_goes_on_where_it_was(sites, clock):
     assert np.allclose(theta()["w"], THETA["w"] - np.float32(0.25), atol=1e-6)
 
 
-def test_a_slow_site_is_waited_for_only_so_long_and_its_samples_are_free_again(sites, clock):
+def test_a_site_that_does_not_answer_the_call_is_given_up_within_seconds(sites, clock):
     leased = [site.lease()[1] for site in sites]
+    clock.forward(seconds=60)
     sites[0].give(leased[0])
-    clock.forward(seconds=19)
+    clock.forward(seconds=1.9)
     close_round(clock)
     assert Training.objects.get().version == 0
-    clock.forward(seconds=2)
+    clock.forward(seconds=0.2)
     close_round(clock)
+
     assert Training.objects.get().version == 1
 
+
+def test_a_site_that_answers_the_call_is_waited_for_while_it_lives(sites, clock):
+    leased = [site.lease()[1] for site in sites]
+    sites[0].give(leased[0])
+    assert sites[0].poll()["status"] == "open", "who has handed in is not called"
+    assert sites[1].poll()["status"] == "called"
+    assert sites[1].poll(called=True)["status"] == "open"
+    for _ in range(6):
+        clock.forward(seconds=3)
+        sites[1].poll(called=True)
+        close_round(clock)
+    assert Training.objects.get().version == 0
+
+    clock.forward(seconds=2.1)
+    close_round(clock)
+
+    assert Training.objects.get().version == 1, "20 s are enough for a site of which nothing is known"
+
+
+def test_a_site_that_falls_silent_after_the_call_is_given_up(sites, clock):
+    leased = [site.lease()[1] for site in sites]
+    sites[0].give(leased[0])
+    sites[1].poll(called=True)
+    clock.forward(seconds=4.1)
+    close_round(clock)
+
+    assert Training.objects.get().version == 1
+
+
+def test_the_hub_learns_how_soon_a_site_answers_and_hands_in(sites, clock):
+    for answer_s, late_s in ((1, 3), (0.5, 2)):
+        leased = [site.lease()[1] for site in sites]
+        clock.forward(seconds=9)
+        sites[0].give(leased[0])
+        clock.forward(seconds=answer_s)
+        sites[1].poll(called=True)
+        clock.forward(seconds=late_s - answer_s)
+        sites[1].give(leased[1])
+        close_round(clock)
+    known = Placement.objects.get(pk=sites[1].placement)
+    assert known.answers_s == pytest.approx(0.8 * 1 + 0.2 * 0.5)
+    assert known.late_s == pytest.approx(0.8 * 3 + 0.2 * 2)
+
+    Training.objects.update(total_samples=800)
+    leased = [site.lease()[1] for site in sites]
+    clock.forward(seconds=9)
+    sites[0].give(leased[0])
+    clock.forward(seconds=1.6)
+    close_round(clock)
+    assert Training.objects.get().version == 2
+    clock.forward(seconds=0.1)
+    close_round(clock)
+
+    assert Training.objects.get().version == 3, "1.5 x .9 s + .3 s"
+
+
+def test_what_comes_too_late_for_a_round_is_in_the_next(sites, clock):
+    leased = [site.lease()[1] for site in sites]
+    clock.forward(seconds=1)
+    sites[0].give(leased[0])
+    clock.forward(seconds=3)
+    close_round(clock)
     answer = sites[1].give(leased[1])
+    assert answer["status"] == "late"
+    assert "closed" in answer["why"]
+    assert covered(holder=sites[1].placement, contribution=None) == list(range(100, 200))
+
+    sites[1].catch_up()
+    assert sites[1].give(leased[1], base=0)["status"] == "accepted"
+    Placement.objects.filter(pk=sites[0].placement).update(state="closed")
+    close_round(clock)
+
+    assert covered(merged_version=1) == list(range(100, 200))
+
+
+def test_work_that_began_too_many_versions_ago_is_refused_and_its_samples_are_free(sites, clock):
+    _, old = sites[1].lease()
+    for _ in range(2):
+        _, ranges = sites[0].lease()
+        clock.forward(seconds=1)
+        sites[0].give(ranges)
+        clock.forward(seconds=3)
+        close_round(clock)
+    sites[1].catch_up()
+
+    answer = sites[1].give(old, base=0)
 
     assert answer["status"] == "refused"
-    assert "closed" in answer["why"]
-    assert covered(merged_version=None, holder=None, contribution=None) == list(range(100, 200))
+    assert "its first step was taken from version 0; 2 is too far from it" in answer["why"]
+    assert covered(merged_version=None, holder=None, contribution=None) == list(range(100))
 
 
-def test_a_contribution_that_comes_while_the_round_is_merged_is_late_and_its_samples_are_free(
-    sites, clock, monkeypatch
-):
+def test_a_contribution_that_comes_while_the_round_is_merged_is_late_and_its_samples_stay(sites, clock, monkeypatch):
     leased = [site.lease()[1] for site in sites]
     sites[0].give(leased[0])
     clock.forward(seconds=30)
@@ -156,8 +242,27 @@ def test_a_contribution_that_comes_while_the_round_is_merged_is_late_and_its_sam
 
     assert sorted(Contribution.objects.values_list("status", flat=True)) == ["late", "merged"]
     assert covered(merged_version=0) == list(range(100))
+    assert covered(holder=sites[1].placement, contribution=None) == list(range(100, 200))
+    assert sites[1].poll()["merged"] is None
+    assert queries.merged(Placement.objects.get(pk=sites[0].placement), 0) == Contribution.objects.earliest("id").sha256
+    assert sites[1].give(leased[1])["status"] == "late", "asked again, it is told what happened"
+
+
+def test_the_samples_of_a_late_site_that_has_left_are_free(sites, clock, monkeypatch):
+    leased = [site.lease()[1] for site in sites]
+    sites[0].give(leased[0])
+    clock.forward(seconds=30)
+    run = round_machine._run
+
+    def slow(step, subject, now):
+        move = run(step, subject, now)
+        sites[1].give(leased[1], partial=True)
+        return move
+
+    monkeypatch.setattr(round_machine, "_run", slow)
+    close_round(clock)
+
     assert covered(merged_version=None, holder=None, contribution=None) == list(range(100, 200))
-    assert sites[1].give(leased[1])["status"] == "refused", "asked again, it is told what happened"
 
 
 def test_the_same_contribution_twice_counts_once(sites, clock):
@@ -246,22 +351,60 @@ def test_three_refusals_in_a_row_end_the_workload_with_the_reason(sites, settle,
     assert "not finite" in workload.why
 
 
-def test_a_newcomer_waits_for_the_next_round_and_gets_its_state(sites, clock):
+def test_a_newcomer_trains_at_once_and_is_counted_on_from_then(sites, clock):
     _, ranges = sites[0].lease()
     clock.forward(seconds=20)
-    Placement.objects.filter(pk=sites[1].placement).update(joined=False)
 
-    assert sites[1].lease()[0] == "wait"
+    assert sites[1].lease()[0] == "leased"
     sites[0].give(ranges)
     close_round(clock)
-    assert sites[1].lease()[0] == "stale"
-    assert sites[1].version == 1
-    assert sites[1].lease()[0] == "leased"
+
+    assert Training.objects.get().version == 0, "the newcomer is called and hands in the little that it has"
+
+
+def test_a_site_without_samples_is_not_waited_for(sites, clock):
+    Training.objects.update(total_samples=100)
+    _, ranges = sites[0].lease()
+    assert sites[1].lease()[0] == "wait"
+    Placement.objects.filter(pk=sites[1].placement).update(joined=True)
+
+    sites[0].give(ranges)
+    close_round(clock)
+
+    assert Training.objects.get().version == 1
+    assert sites[1].lease()[0] == "done"
+
+
+def test_an_older_copy_of_a_site_is_cut_off(sites):
+    sites[0].hello(incarnation=7)
+
+    answers = [
+        sites[0].client.get(
+            "/v1/site/rounds/0?wait_s=0", HTTP_AUTHORIZATION=sites[0].header, HTTP_GPUYARD_INCARNATION=str(incarnation)
+        )
+        for incarnation in (6, 7)
+    ]
+
+    assert [answer.status_code for answer in answers] == [409, 200]
+    assert answers[0].json()["error"]["code"] == "site_gone"
+
+
+def test_the_pace_follows_the_link(sites, clock):
+    Training.objects.update(is_pace_chosen=True, is_codec_chosen=True, codec="int8")
+    Placement.objects.filter(pk=sites[1].placement).update(state="closed")
+    _, ranges = sites[0].lease()
+
+    sites[0].give(ranges, train_s=10.0, stall_s=0.0, put_s=20.0, fetch_s=20.0)
+    close_round(clock)
+
+    training = Training.objects.get()
+    assert (training.codec, training.sync_every_steps) == ("int4", 200)
+    assert sites[0].poll()["state"]["sync_every_steps"] == 200
 
 
 def test_a_site_with_another_model_is_told_so(sites):
     spec = {"w": {"shape": [9], "dtype": "float32"}}
-    body = {"incarnation": "i", "world": 1, "tensors": spec, "dataset_samples": 150, "total_samples": 400,
+    body = {"incarnation": 1, "world": 1, "tensors": spec, "dataset_samples": 150, "total_samples": 400,
             "batch_size": 10, "sync_every_steps": 10}  # fmt: skip
 
     answer = sites[1].call("POST", "hello", body)
@@ -270,7 +413,7 @@ def test_a_site_with_another_model_is_told_so(sites):
 
 
 def test_a_site_that_trains_on_other_than_the_leased_accelerators_is_told_so(sites):
-    body = {"incarnation": "i", "world": 8, "tensors": {}, "dataset_samples": 1, "total_samples": 1, "batch_size": 1,
+    body = {"incarnation": 1, "world": 8, "tensors": {}, "dataset_samples": 1, "total_samples": 1, "batch_size": 1,
             "sync_every_steps": 1}  # fmt: skip
 
     assert sites[0].call("POST", "hello", body).json()["error"]["code"] == "world_differs"
@@ -306,21 +449,24 @@ def test_whatever_happens_each_sample_is_merged_once(sites, clock, seed):
     """Sites train, fall silent, come back and are cut off at random; in the end all is merged, each position once."""
     chance = random.Random(seed)
     held = {0: [], 1: []}
-    for _ in range(400):
+    for _ in range(600):
         index = chance.randrange(2)
         site = sites[index]
-        act = chance.choice(["lease", "give", "partial", "hello", "close", "late", "twice"])
+        act = chance.choice(["lease", "lost", "give", "partial", "hello", "late", "twice"])
         if act == "hello" and chance.random() < 0.3:
             site.hello()
             held[index] = []
-        elif act == "lease":
-            status, ranges = site.lease()
-            held[index] = ranges if status == "leased" else held[index]
+        elif act == "lease" and len(held[index]) < 2:
+            held[index] += site.lease()[1]
+        elif act == "lost" and len(held[index]) < 2:
+            site.lease()
+            held[index] += site.lease(again=True)[1]
         elif act in ("give", "twice") and held[index]:
-            site.give(held[index])
+            status = site.give(held[index])["status"]
             if act == "twice":
-                site.give(held[index])
-            held[index] = []
+                status = site.give(held[index])["status"]
+            held[index] = held[index] if status == "late" else []
+            site.catch_up()
         elif act == "partial" and held[index] and chance.random() < 0.3:
             (start, end), *_ = held[index]
             site.give([[start, (start + end + 1) // 2]], partial=True)
@@ -330,8 +476,14 @@ def test_whatever_happens_each_sample_is_merged_once(sites, clock, seed):
             clock.forward(seconds=50)
         close_round(clock)
         clock.now += timedelta(milliseconds=100)
-        if all(s.lease()[0] == "done" for s in sites):
-            break
+    for _ in range(8):  # Now both go to the end.
+        for index, site in enumerate(sites):
+            held[index] += site.lease()[1]
+            if held[index] and site.give(held[index])["status"] != "late":
+                held[index] = []
+        clock.forward(seconds=50)
+        close_round(clock)
+    assert all(s.lease()[0] == "done" for s in sites)
 
     merged = [p for r in SampleRange.objects.exclude(merged_version=None) for p in range(r.start, r.end)]
     assert sorted(merged) == list(range(400))
@@ -360,7 +512,7 @@ class TestTheHubsMemory:
                 hub.MEMORY._states.clear()
             close_round(clock)
             for site in sites:
-                site.lease()  # Stale: it comes to the new version.
+                site.catch_up()
         return Training.objects.get().fingerprint
 
     @pytest.mark.parametrize("forgetting", [False, True])
@@ -424,7 +576,7 @@ def test_a_hub_without_memory_finds_the_same_bits(sites, clock, monkeypatch, nam
         _, ranges = sites[0].lease()
         sites[0].give(ranges, sha256=sites[0].put_raw(packed_delta({"w": THETA["w"], "b": THETA["b"] + 1}, name)))
         close_round(clock)
-        assert sites[0].lease()[0] == "stale", "and now it is there"
+        sites[0].catch_up()
 
     assert Training.objects.get().version == 3
 
@@ -443,8 +595,6 @@ def test_the_outer_steps_land(sites, clock):
         for site, ranges in zip(sites, leased, strict=True):
             site.give(ranges, pull=0.01)
         close_round(clock)
-        for site in sites:
-            site.lease()
 
     taken = Round.objects.filter(state="closed").order_by("version").values_list("outer_lr", "outer_momentum")
     assert list(taken) == [(0.8, 0.7)] * 18 + [(1.0, 0.0)] * 2

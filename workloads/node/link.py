@@ -6,9 +6,9 @@ The only importer of requests.
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import requests
 
@@ -65,14 +65,23 @@ class _Key(requests.auth.AuthBase):
 class Link:
     """One broker, one key. Not shared between threads: each thread makes its own.
 
-    `authorization` is the whole header value ("Agent 7.secret", "Site 3.secret"), or None before enrolment.
+    `authorization` is the whole header value ("Agent 7.secret", "Site 3.secret"), or None before enrolment; `headers`
+    go with every request.
     """
 
-    def __init__(self, *, broker: str, authorization: str | None = None, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        *,
+        broker: str,
+        authorization: str | None = None,
+        timeout_s: float = 30.0,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._base = broker.rstrip("/")
         self._timeout_s = timeout_s
         self._session = requests.Session()
         self._session.auth = _Key(authorization)
+        self._session.headers.update(headers or {})
 
     def close(self) -> None:
         """Give the sockets back."""
@@ -83,8 +92,8 @@ class Link:
         with self._send(method, path, json=body, timeout_s=timeout_s) as response:
             return self._object(response)
 
-    def put(self, path: str, raw: bytes) -> dict[str, Any]:
-        """Send raw bytes, return the JSON object of the answer. Raises Unreachable, Refused."""
+    def put(self, path: str, raw: bytes | BinaryIO) -> dict[str, Any]:
+        """Send bytes, or a file as it is read; return the JSON object of the answer. Raises Unreachable, Refused."""
         with self._send("PUT", path, data=raw, headers={"Content-Type": "application/octet-stream"}) as response:
             return self._object(response)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
-from workloads import hub, operations, queries, rounds, storage
+from workloads import hub, operations, pace, queries, rounds, samples, storage
 from workloads.lifecycle import born
 from workloads.machine import Hop, Machine, Move, Nap
-from workloads.models import Contribution, Round, SampleRange, Training, Workload
+from workloads.models import Contribution, Placement, Round, Training, Workload
 from workloads.node.training import outer
 
 State = Round.State
@@ -18,8 +18,12 @@ CLAIM_FOR = timedelta(seconds=3)  # The hub renews it; when a hub dies, another 
 round_machine = Machine(Round, final={State.CLOSED, State.ABANDONED}, claim_for=CLAIM_FOR)
 # The few numbers that each of several sites names are together too many for one update of the same kind.
 UPDATE_CODEC = {"top2": "int4"}
-GRACE_MIN_S = 20.0  # The least that a slower site is waited for after the first contribution.
-GRACE_SHARE = 1.0  # Of the time the first site took: a site of half the speed is waited for.
+# How long a round that one site has handed in waits for the others. What is not known yet of a site:
+ANSWERS_S, LATE_S = 2.0, 20.0
+# What is known is stretched a little; a site that hands in later has lost nothing, its work is in its next one.
+STRETCH, MARGIN_S = 1.5, 0.3
+LATE_MAX_S = 60.0
+SILENT_S = 4.0  # A leader that knows of the call asks every second.
 
 
 @round_machine.step(
@@ -35,7 +39,7 @@ def open_(round_: Round, now: datetime) -> Move:
         return Hop(to=State.ABANDONED, why="the workload has ended")
     if not given:
         return Nap(seconds=30)
-    wait_s = _wait_s(round_, given, now)
+    wait_s = _wait_s(round_, now)
     if wait_s > 0:
         return Nap(seconds=wait_s)
     training = Training.objects.get(pk=round_.workload_id)
@@ -48,16 +52,28 @@ def open_(round_: Round, now: datetime) -> Move:
     )
 
 
-def _wait_s(round_: Round, given: list[Contribution], now: datetime) -> float:
-    """Return for how many seconds the round still waits for somebody; 0 when for nobody."""
-    if not _missing(round_).exists():
-        return 0
-    first_at = min(contribution.received_at for contribution in given)
-    grace = max(GRACE_MIN_S, GRACE_SHARE * (first_at - round_.opened_at).total_seconds())
-    return min(5.0, grace - (now - first_at).total_seconds())
+def _wait_s(round_: Round, now: datetime) -> float:
+    """Return for how many seconds the round still waits for somebody, as far as is known now; 0 when for nobody."""
+    waits = [_patience_s(site, round_.called_at, now) for site in _missing(round_)]
+    return max(waits, default=0.0)
 
 
-def _missing(round_: Round) -> Any:
+def _patience_s(site: Placement, called_at: datetime | None, now: datetime) -> float:
+    """Return for how long yet a site is waited for: one that does not answer the call is soon given up."""
+    if called_at is None:
+        return 30.0  # Only a site that left has handed in; the others are to train as long as ever.
+    called_s = (now - called_at).total_seconds()
+    if site.heard_at is None or site.heard_at < called_at:
+        return _expected(site.answers_s, ANSWERS_S) - called_s
+    silent_s = (now - site.heard_at).total_seconds()
+    return min(_expected(site.late_s, LATE_S) - called_s, SILENT_S - silent_s)
+
+
+def _expected(known_s: float | None, unknown_s: float) -> float:
+    return unknown_s if known_s is None else min(STRETCH * known_s + MARGIN_S, LATE_MAX_S)
+
+
+def _missing(round_: Round) -> QuerySet[Placement]:
     handed_in = round_.contributions.exclude(status="refused").values("placement_id")
     counted_on = rounds.members(round_.workload_id).exclude(pk__in=handed_in)
     return counted_on.exclude(idle_version=round_.version)
@@ -68,8 +84,10 @@ def _settings(training: Training, sites: int) -> hub.Settings:
     codec = UPDATE_CODEC.get(training.codec, training.codec)
     if sites == 1:
         return hub.Settings(lr=1.0, momentum=0.0, codec=codec)
-    samples, a_round = queries.samples(training.pk), max(1, training.samples_per_round * sites)
-    lr, factor = outer.settings(samples["total"] / a_round, (samples["total"] - samples["merged"]) / a_round)
+    known = queries.samples(training.pk)
+    # What a round merges changes with the sites and their links, so it is taken from the rounds so far.
+    a_round = known["merged"] / training.version if training.version else training.samples_per_round * sites
+    lr, factor = outer.settings(known["total"] / a_round, (known["total"] - known["merged"]) / a_round)
     return hub.Settings(
         lr=lr if training.outer_lr is None else training.outer_lr,
         momentum=factor if training.outer_momentum is None else training.outer_momentum,
@@ -82,19 +100,30 @@ def _commit(round_: Round, given: list[Contribution], closed: hub.Closed, now: d
     workload_id = round_.workload_id
     training = Training.objects.select_for_update().get(pk=workload_id)
     assert training.version == round_.version, f"round {round_.version} closes on version {training.version}"
-    Training.objects.filter(pk=workload_id).update(**closed.training)
+    columns = {**closed.training, **_paced(training, given)}
+    Training.objects.filter(pk=workload_id).update(**columns)
     for contribution, figures in zip(given, closed.given, strict=True):
         Contribution.objects.filter(pk=contribution.pk).update(status="merged", **figures)
-    ids = [contribution.pk for contribution in given]
-    SampleRange.objects.filter(contribution__in=ids).update(merged_version=round_.version, holder=None)
+    samples.merge(given, round_.version)
     rounds.release_late(round_)
-    rounds.admit_all(workload_id)
     Round.objects.create(
         workload_id=workload_id, version=round_.version + 1, opened_at=now, state=State.OPEN, **born(now)
     )
     Workload.objects.filter(pk=workload_id).update(reported_at=now)
     if "snapshot_sha256" in closed.training:
         _keep_checkpoint(training, closed, now)
+
+
+def _paced(training: Training, given: list[Contribution]) -> dict[str, object]:
+    """Return the columns that say how the next round is to be."""
+    costs = [
+        pace.Cost((one.train_s - (one.stall_s or 0)) / one.steps, (one.put_s or 0) + (one.fetch_s or 0))
+        for one in given
+        if one.train_s is not None and not one.partial
+    ]
+    now = pace.Pace(training.sync_every_steps, training.codec)
+    then = pace.chosen(now, costs, steps_too=training.is_pace_chosen, codec_too=training.is_codec_chosen)
+    return {"sync_every_steps": then.steps, "codec": then.codec}
 
 
 def _keep_checkpoint(training: Training, closed: hub.Closed, now: datetime) -> None:

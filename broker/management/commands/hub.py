@@ -17,7 +17,7 @@ from workloads import bell
 from workloads.steps.round import round_machine
 
 logger = logging.getLogger(__name__)
-LOOK_S = 0.5  # At the latest so often, whether or not somebody rang.
+LOOK_S = 0.1  # So often, whether or not somebody rang: a round waits for a silent site no longer than it has to.
 RENEW_S = 1.0  # A third of what a claim lasts.
 AWAY_S = 1.0
 

@@ -63,22 +63,40 @@ def steps(ranges: Sequence[Sequence[int]], *, per_step: int) -> Iterator[list[in
         yield step
 
 
+def cut(ranges: Sequence[Sequence[int]], count: int) -> tuple[Ranges, Ranges]:
+    """Return the first `count` positions of `ranges`, and the rest of them."""
+    first: Ranges = []
+    rest: Ranges = []
+    for start, end in ranges:
+        middle = min(end, start + count)
+        if middle > start:
+            first.append((start, middle))
+        if end > middle:
+            rest.append((middle, end))
+        count -= middle - start
+    return first, rest
+
+
+def positions(ranges: Sequence[Sequence[int]]) -> list[int]:
+    """Return the positions of `ranges` one by one."""
+    return [position for start, end in ranges for position in range(start, end)]
+
+
+def joined(ranges: Sequence[Sequence[int]]) -> Ranges:
+    """Return ranges in the same order, those that follow each other as one."""
+    whole: Ranges = []
+    for start, end in ranges:
+        if whole and whole[-1][1] == start:
+            whole[-1] = (whole[-1][0], end)
+        else:
+            whole.append((start, end))
+    return whole
+
+
 def share(step: list[int], *, rank: int, batch_size: int) -> tuple[list[int], int]:
     """This rank's positions in the step and how many of them count: a rank without any borrows one that counts 0."""
     mine = step[rank * batch_size : (rank + 1) * batch_size]
     return (mine, len(mine)) if mine else (step[:1], 0)
-
-
-def prefix(ranges: Sequence[Sequence[int]], count: int) -> Ranges:
-    """The first `count` positions of `ranges`, as ranges."""
-    used: Ranges = []
-    for start, end in ranges:
-        taken = min(count, end - start)
-        if taken <= 0:
-            break
-        used.append((start, start + taken))
-        count -= taken
-    return used
 
 
 def count(ranges: Sequence[Sequence[int]]) -> int:

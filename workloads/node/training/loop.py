@@ -1,7 +1,8 @@
-"""What happens at each optimizer step: counting, averaging gradients inside the site, and agreeing to stop."""
+"""What happens at each optimizer step: counting, averaging gradients inside the site, and a word to all its ranks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,62 +14,62 @@ class StrangeOptimizer(ValueError):
 
 
 class Steps:
-    """Hooks `optimizer.step`. All ranks of a site see the same counts and the same `stopping` after each step."""
+    """Hooks `optimizer.step`. A step of the session is one of the first optimizer."""
 
-    def __init__(self, *, model: torch.nn.Module, optimizer: torch.optim.Optimizer, world: int) -> None:
-        self._parameters = _trained(model, optimizer)
+    def __init__(self, *, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer], world: int) -> None:
         self.total = 0
-        self.in_round = 0
-        self.covered = 0  # Positions of the round whose gradients are in a step that was taken, at all ranks together.
-        self.stopping = False
-        self.stop_wanted = False
-        self._handed_out = 0
-        self._counted = 0
-        self._hooks = [optimizer.register_step_post_hook(self._after)]
-        if world > 1:
-            self._hooks.append(optimizer.register_step_pre_hook(self._average))
+        self.said = 0  # Rank 0's word to all ranks, a small whole number; it travels with the gradients,
+        self.heard = 0  # and here it is, at all ranks after the same step.
+        self._averages = [_Average(self, _trained(model, one), is_first=not at) for at, one in enumerate(optimizers)]
+        self._hooks = [optimizers[0].register_step_post_hook(self._count)]
+        for optimizer, average in zip(optimizers, self._averages, strict=True):
+            if world > 1:
+                self._hooks.append(optimizer.register_step_pre_hook(average))
 
     def close(self) -> None:
-        """Let go of the optimizer."""
+        """Let go of the optimizers."""
         for hook in self._hooks:
             hook.remove()
 
-    def begin_round(self) -> None:
-        """A new round of positions starts; gradients not yet stepped on stay with the researcher's loop."""
-        self.in_round = self.covered = self._handed_out = 0
+    def hand_out(self, *, counted: int) -> None:
+        """A batch goes to the loop; so many of its samples count, the others were borrowed."""
+        for average in self._averages:
+            average.counted += counted
 
-    def hand_out(self, *, positions: int, counted: int) -> None:
-        """A batch goes to the loop: `positions` in the whole site, `counted` of them this rank's own."""
-        self._handed_out += positions
-        self._counted += counted
-
-    def _after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    def _count(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self.total += 1
-        self.in_round += 1
-        self.covered = self._handed_out
-        self._counted = 0
 
-    def _average(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        """Replace each gradient by the mean over all samples of the step in the site, in one all-reduce.
 
-        Layout of the vector: [gradients x own samples | which gradients exist | own samples | wish to stop]. A rank
-        whose samples count 0 adds zeros, not 0 x gradient: its borrowed sample may have given a NaN.
-        """
-        parameters = self._parameters
+class _Average:
+    """
+    Replaces each gradient of an optimizer by the mean over all samples of the step in the site, in one all-reduce.
+
+    Layout of the vector: [gradients x own samples | which gradients exist | own samples | rank 0's word]. A rank whose
+    samples count 0 adds zeros, not 0 x gradient: its borrowed sample may have given a NaN.
+    """
+
+    def __init__(self, steps: Steps, parameters: list[torch.nn.Parameter], *, is_first: bool) -> None:
+        self._steps, self._parameters, self._is_first = steps, parameters, is_first
+        self.counted = 0
+
+    def __call__(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        parameters, steps = self._parameters, self._steps
         wide = any(parameter.dtype == torch.float64 for parameter in parameters)
         dtype, device = torch.float64 if wide else torch.float32, parameters[0].device
         sizes = [parameter.numel() for parameter in parameters]
         vector = torch.zeros(sum(sizes) + len(sizes) + 2, dtype=dtype, device=device)
         *pieces, exist, last = vector.split([*sizes, len(sizes), 2])
-        if self._counted:
+        if self.counted:
             for index, (parameter, piece) in enumerate(zip(parameters, pieces, strict=True)):
                 if parameter.grad is not None:
-                    piece.copy_(parameter.grad.reshape(-1)).mul_(self._counted)
+                    piece.copy_(parameter.grad.reshape(-1)).mul_(self.counted)
                     exist[index] = 1
-        last.copy_(torch.tensor([float(self._counted), float(self.stop_wanted)], dtype=dtype))
+        last.copy_(torch.tensor([float(self.counted), float(steps.said)], dtype=dtype))
         dist.all_reduce(vector)
-        samples, stop = last.tolist()
-        self.stopping = stop > 0
+        samples, word = last.tolist()
+        self.counted = 0
+        if self._is_first:
+            steps.heard = int(word)
         for parameter, piece, exists in zip(parameters, pieces, exist.tolist(), strict=True):
             if not exists:
                 parameter.grad = None

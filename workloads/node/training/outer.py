@@ -82,7 +82,7 @@ def unpacked(parts: Mapping[str, np.ndarray], codec: str, start: int, end: int) 
 
 
 def strays(parts: Mapping[str, np.ndarray], codec: str, layout: Layout) -> list[str]:
-    """Return the tensors after whose end a packed vector has numbers: no snapshot, which is by name, would hold them."""
+    """Return the tensors after whose end a packed vector has numbers: no snapshot holds them."""
     found = []
     for name, start, end in layout.gaps():
         stride = start - start % quantise.STRIDE  # A gap is shorter than ALIGNED, so it lies in one stride.

@@ -1,32 +1,39 @@
-"""The site's leader in conversation with the broker: what to train on, what came of it, what all sites made of it."""
+"""
+The site's leader: it hands in what the loop learnt and brings what all sites made of it, while the loop trains on.
+
+The loop asks at its step boundaries and is never waited for by the threads here; what they have for it lies under one
+condition, `changed`. The rule of the overlap: when version v+1 comes, the loop's parameters p become
+theta_(v+1) + (p - p_h), where p_h is what they were when the site handed in to round v; or, when it did not, what
+theta_v was. So steps taken meanwhile are kept and are in the next contribution.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
-import sys
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import Any, TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any
 
-import numpy as np
 import torch
 
-from ..link import Link, Refused, Unreachable, insist
-from . import codec, outer, quantise, weights, wire
-from .data import Ranges
+from ..link import Link, Refused
+from . import codec, data, outer, quantise, weights, wire
 from .layout import Floats, Layout
-
-Answer = TypeVar("Answer")
+from .leases import Leases
+from .line import Closing, Line, Mood, say
+from .theta import Theta
+from .work import Work
 
 DRAINED = 75  # EX_TEMPFAIL, sysexits.h: not finished, and worth another try elsewhere.
-ASK_AGAIN_S = 0.3
 FEEDBACK = ("int4", "top2")  # With 8 bits and more, what is left unsaid is not worth a vector's memory.
-# A long poll this short lets the leader notice a drain within seconds; a host's notice may be 30 s.
-LONG_POLL_S = 4
+POLL_S, POLL_CALLED_S = 4.0, 1.0  # The hub gives up a site that knows of the call and is silent for 4 s.
+STALE_MAX = 1  # Versions that the first step of a contribution may lie behind its round.
+LEAVE_WITHIN_S = 8.0  # A host's notice may be 30 s.
 
 
 class Drained(SystemExit):
@@ -36,209 +43,255 @@ class Drained(SystemExit):
         super().__init__(DRAINED)
 
 
-class PlacementClosed(RuntimeError):
-    """The broker no longer takes this site for a part of the run."""
-
-
 class SessionRefused(ValueError):
     """The broker does not let this session join the run; the message says why."""
 
 
-class StateDiffers(RuntimeError):
-    """The updates did not lead this site to the parameters of the other sites; its memory or the way is damaged."""
+@dataclass(slots=True)
+class Sent:
+    """A contribution on its way, or handed in and not yet merged. delta: theta - the parameters."""
+
+    work: Work
+    version: int
+    delta: Floats
+    partial: bool
+    sha256: str = ""
+    status: str = ""  # The broker's answer.
+    unsaid: Floats | None = None  # What its bits could not say, once it is merged.
 
 
 class Leader:
-    """Rank 0 of a placed site. `connect` makes a Link with the placement's key."""
+    """Rank 0 of a placed site. `connect` makes a Link with the placement's key and these headers."""
 
-    def __init__(self, *, model: torch.nn.Module, connect: Callable[[], Link], drain_file: str | None) -> None:
-        self._model, self._link, self._drain_file = model, connect(), drain_file
+    def __init__(self, *, model: torch.nn.Module, connect: Callable[..., Link], drain_file: str | None) -> None:
+        self._model, self._drain_file = model, drain_file
+        # A later incarnation fences an earlier one of the same placement, so it must grow: milliseconds since 1970.
+        self._incarnation = time.time_ns() // 1_000_000
+        self._mood, self.changed = Mood(), threading.Condition()
+        self._connect = lambda: connect({"Gpuyard-Incarnation": str(self._incarnation)})
+        self._line = self._new_line()
         self._layout = Layout(weights.described(model))
-        self._base = np.zeros(self._layout.size, np.float32)
-        self._codec = ""
+        self._theta = self._at = Theta.unknown(self._layout)  # The newest, and the one that the loop took.
+        self._moved: list[Floats | None] = []  # From the one to the other.
+        self._merged = False  # Whether what was sent last is in it.
+        self._sent: Sent | None = None
         self._unsaid: Floats | None = None  # What the bits of the contributions so far could not say.
-        self._is_started = False  # Whether `_base` is the shared state at `version`.
-        self._complained = False
-        self.version = 0
+        self._codec, self.sync_every_steps = "", 1
+        self._called, self._put_s, self._fetch_s = -1, 0.0, 0.0
+        self._failure: BaseException | None = None
+        self.leases = Leases(self._new_line(), self._mood, self.changed, self._fail)
+
+    @property
+    def version(self) -> int:
+        """Of the shared parameters that the loop took."""
+        return self._at.version
 
     def close(self) -> None:
-        """Give the sockets back."""
-        self._link.close()
-
-    def drain_wanted(self) -> bool:
-        """Whether the host's agent was told that this site must leave."""
-        return self._drain_file is not None and os.path.exists(self._drain_file)
+        """End the threads and give the sockets back."""
+        self._mood.closing.set()
+        with self.changed:
+            self.changed.notify_all()
+        self._line.close()
 
     def join(self, hello: dict[str, Any]) -> None:
         """Say hello and start from the run's state, or give it this model's. Raises SessionRefused."""
-        # A later incarnation fences an earlier one of the same placement, so it must grow: milliseconds since 1970.
-        body = {"incarnation": time.time_ns() // 1_000_000, "tensors": weights.described(self._model), **hello}
+        body = {"incarnation": self._incarnation, "tensors": weights.described(self._model), **hello}
         try:
-            answer = self._ask("POST", "/v1/site/hello", body)
+            answer = self._line.ask("POST", "/v1/site/hello", body)
             if answer["state"] is None:
-                sha256 = self._put(codec.encode(weights.taken(self._model)))
-                answer = self._ask("POST", "/v1/site/initial", {"sha256": sha256})
+                sha256 = _put(self._line, codec.encode(weights.taken(self._model)))
+                answer = self._line.ask("POST", "/v1/site/initial", {"sha256": sha256})
         except Refused as refused:
             raise SessionRefused(str(refused)) from refused
-        self._take(answer)
+        self._theta, _ = self._theta.follow(answer["state"], self._line.fetch)
+        self._at = self._theta
+        self._read_pace(answer["state"])
+        weights.load(self._model, self._layout.named(self._theta.vector))
+        threading.Thread(target=self._watched, args=(self._listen,), name="rounds", daemon=True).start()
+        self.leases.start()
 
-    def next_ranges(self, *, count: int) -> Ranges | None:
-        """Lease about `count` positions of the newest version; None when the run is done. Raises Drained."""
-        while True:
-            self._leave_if_wanted()
-            answer = self._ask("POST", "/v1/site/samples", {"version": self.version, "count": count}, leave=True)
-            status = answer["status"]
-            if status == "leased":
-                return [(int(start), int(end)) for start, end in answer["ranges"]]
-            if status == "drain":
-                raise Drained
-            if status in ("done", "stale"):
-                self._take(answer)
-            if status == "done":
-                return None
-            if status == "wait":
-                time.sleep(ASK_AGAIN_S)
+    def drain_wanted(self) -> bool:
+        """Whether the host's agent, or the broker, was told that this site must leave."""
+        return self.leases.is_drained or (self._drain_file is not None and os.path.exists(self._drain_file))
 
-    def contribute(self, *, ranges: Ranges, samples: int, steps: int, partial: bool, loss: float | None) -> None:
-        """Hand in what the site made of `ranges`; unless `partial`, wait for the commit and start from it."""
-        sha256 = self._put(self._pack(weights.difference(self._base, self._model, self._layout)))
-        answer = self._ask(
-            "POST",
-            "/v1/site/contributions",
-            {
-                "version": self.version,
-                "sha256": sha256,
-                "samples": samples,
-                "steps": steps,
-                "ranges": ranges,
-                "partial": partial,
-                "loss": loss if loss is None or math.isfinite(loss) else None,
-            },
-        )
-        refused = answer["status"] == "refused"
-        if refused:
-            _say(f"the contribution to version {self.version} was refused: {answer['why']}")
-            self._unsaid = None
-        if partial:
-            return
-        while True:
-            wait_s = 0 if refused else LONG_POLL_S
-            answer = self._ask("GET", f"/v1/site/rounds/{self.version}?wait_s={wait_s}", leave=True)
-            if answer["status"] == "closed" or refused:
-                # A refused site has trained away from the shared state: back to it, even while the round is open.
-                self._take(answer, again=refused)
-                return
-            self._leave_if_wanted()
+    def has_news(self) -> bool:
+        """Whether there is a version that the loop has not taken. Raises what ended a thread."""
+        if self._failure is not None:
+            raise self._failure
+        return bool(self._moved) or (self._sent is not None and self._sent.status == "refused")
+
+    def take(self, work: Work) -> tuple[Work, data.Ranges]:
+        """
+        Load the newest version into the model, the steps since kept; work: those steps.
+
+        Return the work that is not merged now, and positions to train on again: of steps that were too old or refused.
+        """
+        with self.changed:
+            moved, sent, merged = self._moved, self._sent, self._merged
+            refused = sent is not None and sent.status == "refused"
+            self._at, self._moved, self._merged = self._theta, [], False
+            if sent is not None and (moved or refused):
+                self._sent = None
+                self._unsaid = sent.unsaid if merged else None if refused else self._unsaid
+        if sent is not None and moved and not merged and not refused:
+            work = sent.work.before(work)  # It came too late: the work of both is in the next.
+        too_old = self._at.version - work.base > STALE_MAX and not merged
+        if refused or too_old or not work.steps or any(each is None for each in moved):
+            weights.load(self._model, self._layout.named(self._at.vector))
+            return Work(base=self._at.version), work.ranges
+        shift = sum(each for each in moved if each is not None)
+        if merged and sent is not None:
+            shift += sent.delta
+            work.base = self._at.version
+        weights.shift(self._model, self._layout.named(shift))
+        return work, []
+
+    def is_due(self, work: Work, *, is_out: bool) -> bool:
+        """Whether this work is to be handed in now; is_out: the loop has no samples at hand."""
+        if not work.steps or self._sent is not None or self._moved:
+            return False
+        return is_out or work.steps >= self.sync_every_steps or self._called == self._at.version
+
+    def must_wait(self, work: Work) -> bool:
+        """Whether the loop has trained as far ahead as it may."""
+        is_under_way = self._sent is not None and self._sent.status != "refused" and not self._moved
+        return is_under_way and work.steps >= self.sync_every_steps
+
+    def hand_in(self, work: Work, *, partial: bool = False) -> None:
+        """Send what the model learnt since the shared version, from a thread; `work` says of what it is made."""
+        delta = weights.difference(self._at.vector, self._model, self._layout)
+        sent = Sent(work, self._at.version, delta, partial)
+        with self.changed:
+            self._sent = sent
+        args = (lambda: self._send(sent),)
+        threading.Thread(target=self._watched, args=args, name="contribution", daemon=True).start()
+
+    def wait(self, until: Callable[[], bool], *, timeout_s: float | None = None) -> bool:
+        """Wait until something is so, a thread has failed, or the time is over; return whether it is so."""
+        with self.changed:
+            # Nothing tells of the drain file, so it is looked for now and then.
+            end = math.inf if timeout_s is None else time.monotonic() + timeout_s
+            while not until() and self._failure is None and time.monotonic() < end:
+                self.changed.wait(min(0.2, max(0.0, end - time.monotonic())))
+        if self._failure is not None:
+            raise self._failure
+        return until()
+
+    def is_settled(self) -> bool:
+        """Whether nothing is under way: what was sent is merged, or will never be."""
+        return self._sent is None or bool(self._moved) or self._sent.status in ("late", "refused")
+
+    def leave(self, work: Work) -> None:
+        """Hand in what is there and wait until the broker has it: this site leaves."""
+        self.wait(lambda: self.is_settled(), timeout_s=LEAVE_WITHIN_S)
+        if self.has_news():
+            work, _ = self.take(work)
+        if self._sent is None and work.steps:
+            self.hand_in(work, partial=True)
+            self.wait(lambda: self._sent is None or bool(self._sent.status), timeout_s=LEAVE_WITHIN_S)
 
     def hand_over(self, *, name: str, raw: bytes, metrics: dict[str, float]) -> None:
-        """Record `raw` as an artifact of the run."""
-        body = {"name": name, "sha256": self._put(raw), "metrics": metrics}
-        self._ask("POST", "/v1/site/artifacts", body)
-
-    def _take(self, answer: dict[str, Any], *, again: bool = False) -> None:
-        """Come to the state the answer names, load it into the model, and count from its version."""
-        state = answer["state"]
-        self._codec = state["codec"]
-        if not self._is_started or state["version"] != self.version:
-            self._go_to(state)
-            again = True
-        if again:
-            weights.load(self._model, self._layout.named(self._base))
-
-    def _go_to(self, state: dict[str, Any]) -> None:
-        """Bring the shared state to this version: by the updates since ours, or by a snapshot and those since it."""
-        updates = list(state["updates"])
-        follows = self._is_started and bool(updates) and updates[0]["version"] == self.version
-        self._is_started = False  # Until it is whole again.
-        if not follows:
-            tensors = codec.decode(self._fetch(state["snapshot"]["sha256"]))
-            codec.check(tensors, self._layout.named(self._base))
-            self._base, self.version = self._layout.flat(tensors), int(state["snapshot"]["version"])
-        for update in updates:
-            if update["version"] >= self.version:
-                self._follow(update)
-        if self.version != state["version"]:
-            raise StateDiffers(f"the way to version {state['version']} ends at {self.version}")
-        self._is_started = True
-
-    def _follow(self, update: dict[str, Any]) -> None:
-        with NamedTemporaryFile(prefix="gpuyard-") as file:
-            file.write(self._fetch(update["sha256"]))
-            file.flush()
-            name, parts = wire.read(Path(file.name), size=self._layout.size)
-            fingerprint = outer.apply(self._base, parts, name)
-        if fingerprint != update["fingerprint"]:
-            raise StateDiffers(f"after update {update['version']} the parameters are not those of the other sites")
-        self.version = int(update["version"]) + 1
-
-    def _pack(self, delta: Floats) -> bytes:
-        """Return a contribution as it travels; with few bits, what they can not say is said in a later one."""
-        with_feedback = self._codec in FEEDBACK
-        if with_feedback and self._unsaid is not None:
-            delta += self._unsaid
-        with NamedTemporaryFile(prefix="gpuyard-") as file:
-            parts = wire.create(Path(file.name), codec=self._codec, size=len(delta))
-            outer.packed(delta, self._codec, parts)
-            if with_feedback:
-                delta -= quantise.decode(parts, self._codec, size=len(delta))
-                self._unsaid = delta
-            return Path(file.name).read_bytes()
-
-    def _put(self, raw: bytes) -> str:
-        sha256 = hashlib.sha256(raw).hexdigest()
-
-        def put() -> None:
-            try:
-                self._link.put(f"/v1/site/objects/{sha256}", raw)
-            except Refused as refused:
-                if refused.code == "hash_mismatch":  # Damaged on the way: send it again.
-                    raise Unreachable(str(refused)) from refused
-                raise
-
-        self._until_answered(put)
-        return sha256
-
-    def _fetch(self, sha256: str) -> bytes:
-        def get() -> bytes:
-            raw = b"".join(self._link.chunks(f"/v1/site/objects/{sha256}"))
-            if hashlib.sha256(raw).hexdigest() != sha256:
-                raise Unreachable(f"object {sha256} was damaged on the way")
-            return raw
-
-        return self._until_answered(get)
-
-    def _ask(self, method: str, path: str, body: Any = None, *, leave: bool = False) -> dict[str, Any]:
-        return self._until_answered(lambda: self._link.call(method, path, body), leave=leave)
-
-    def _until_answered(self, ask: Callable[[], Answer], *, leave: bool = False) -> Answer:
-        """Ask the same thing until there is an answer. With `leave`, a drain ends the waiting: nothing is lost."""
-
-        def pause(seconds: float) -> None:
-            if leave:
-                self._leave_if_wanted()
-            time.sleep(seconds)
-
+        """Record `raw` as an artifact of the run; after `close`, too."""
+        line = Line(self._connect(), Mood())
         try:
-            answer = insist(ask, pause=pause, trouble=self._complain)
-        except Refused as refused:
-            if refused.status in (401, 403, 410):
-                raise PlacementClosed(f"the broker closed this placement: {refused}") from refused
-            raise
-        if self._complained:
-            _say("the broker answers again")
-            self._complained = False
-        return answer
+            line.ask("POST", "/v1/site/artifacts", {"name": name, "sha256": _put(line, raw), "metrics": metrics})
+        finally:
+            line.close()
 
-    def _leave_if_wanted(self) -> None:
-        if self.drain_wanted():
-            raise Drained
+    def _listen(self) -> None:
+        """Hear of calls and new versions until the session ends."""
+        line = self._new_line()
+        try:
+            while not self._mood.closing.is_set():
+                version, called = self._theta.version, self._called == self._theta.version
+                wait_s = POLL_CALLED_S if called else POLL_S
+                path = f"/v1/site/rounds/{version}?wait_s={wait_s:g}&called={int(called)}"
+                answer = line.ask("GET", path)
+                if answer["status"] == "called":
+                    with self.changed:
+                        self._called = version
+                        self.changed.notify_all()
+                elif answer["status"] == "closed":
+                    self._move(answer, line)
+        finally:
+            line.close()
 
-    def _complain(self, unreachable: Unreachable) -> None:
-        if not self._complained:
-            _say(f"the broker can not be reached, asking again until it is back ({unreachable})")
-            self._complained = True
+    def _move(self, answer: dict[str, Any], line: Line) -> None:
+        started = time.monotonic()
+        theta, moved = self._theta.follow(answer["state"], line.fetch)
+        with self.changed:
+            self._fetch_s = time.monotonic() - started
+            sent = self._sent
+            if sent is not None and not self._moved:
+                self._merged = bool(sent.sha256) and answer["merged"] == sent.sha256
+            self._theta = theta
+            self._moved.append(moved)
+            self._read_pace(answer["state"])
+            self.changed.notify_all()
+
+    def _read_pace(self, state: dict[str, Any]) -> None:
+        self._codec, self.sync_every_steps = state["codec"], max(1, int(state["sync_every_steps"]))
+
+    def _send(self, sent: Sent) -> None:
+        line, started = self._new_line(), time.monotonic()
+        try:
+            with TemporaryDirectory(prefix="gpuyard-") as directory:
+                path = Path(directory) / "contribution"
+                sent.unsaid = self._pack(sent.delta, path)
+                sent.sha256 = line.put(path)
+            put_s, work = time.monotonic() - started, sent.work
+            loss = float(work.loss_sum) / work.losses if work.losses else None
+            body = {
+                "version": sent.version,
+                "base": work.base,
+                "sha256": sent.sha256,
+                "samples": work.samples,
+                "steps": work.steps,
+                "ranges": work.ranges,
+                "partial": sent.partial,
+                "loss": loss if loss is None or math.isfinite(loss) else None,
+                "train_s": work.train_s,
+                "stall_s": work.stall_s,
+                "put_s": put_s,
+                "fetch_s": self._fetch_s,
+            }
+            answer = line.ask("POST", "/v1/site/contributions", body)
+        finally:
+            line.close()
+        if answer["status"] == "refused":
+            say(f"the contribution to version {sent.version} was refused: {answer['why']}")
+        with self.changed:
+            sent.status = answer["status"]
+            self.changed.notify_all()
+
+    def _pack(self, delta: Floats, path: Path) -> Floats | None:
+        """Write a contribution as it travels; with few bits, return what they can not say: a later one says it."""
+        if self._unsaid is not None:
+            delta = delta + self._unsaid
+        name = self._codec
+        parts = wire.create(path, codec=name, size=len(delta))
+        outer.packed(delta, name, parts)
+        return delta - quantise.decode(parts, name, size=len(delta)) if name in FEEDBACK else None
+
+    def _new_line(self) -> Line:
+        return Line(self._connect(), self._mood)
+
+    def _watched(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Closing:
+            pass
+        except BaseException as failure:
+            self._fail(failure)
+
+    def _fail(self, failure: BaseException) -> None:
+        with self.changed:
+            self._failure = self._failure or failure
+            self.changed.notify_all()
 
 
-def _say(line: str) -> None:
-    sys.stderr.write(f"gpuyard: {line}\n")
-    sys.stderr.flush()
+def _put(line: Line, raw: bytes) -> str:
+    with TemporaryDirectory(prefix="gpuyard-") as directory:
+        path = Path(directory) / "object"
+        path.write_bytes(raw)
+        return line.put(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,15 +13,14 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from . import checkpoint, data, group
+from . import checkpoint, data
 from .loop import Steps
 from .metrics import Printed
 from .quantise import CODECS
 
 if TYPE_CHECKING:
-    from ..link import Link
+    from .placed import Placed
     from .posting import Posted
-    from .rounds import Leader
 
 
 class SessionMisused(RuntimeError):
@@ -34,8 +33,8 @@ class NothingToTrainOn(ValueError):
 
 def session(
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    sync_every_steps: int = 50,
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+    sync_every_steps: int | None = None,
     outer_lr: float | None = None,
     outer_momentum: float | None = None,
     seed: int = 0,
@@ -43,17 +42,23 @@ def session(
 ) -> Run:
     """Wrap a training loop: `with session(model, optimizer) as run: for batch in run.batches(dataset): ...`.
 
-    Sites exchange what they learnt every `sync_every_steps` optimizer steps. `outer_lr` and `outer_momentum` None let
-    the broker choose by the number of rounds. `seed` orders the samples and must be the same at all sites. `codec` is
-    how many bits of a parameter travel, of the site that is first: fp32, fp16, int8 (where it is None), int4 or top2.
-    Raises SessionMisused, StrangeOptimizer.
+    Sites exchange what they learnt every `sync_every_steps` optimizer steps and train on meanwhile; None lets the
+    broker choose, 50 to 500, by the sites' links. `outer_lr` and `outer_momentum` None let it choose by the number of
+    rounds. `seed` orders the samples and must be the same at all sites. `codec` is how many bits of a parameter travel,
+    of the site that is first: fp32, fp16, int8, int4 or top2; None lets the broker choose int8 or int4. Of several
+    optimizers the first one's steps are counted. Raises SessionMisused, StrangeOptimizer.
     """
-    if sync_every_steps < 1:
+    if sync_every_steps is not None and sync_every_steps < 1:
         raise SessionMisused(f"sync_every_steps is {sync_every_steps}; it must be 1 or more")
     if codec is not None and codec not in CODECS:
         raise SessionMisused(f"codec is {codec!r}; it must be one of {', '.join(CODECS)}")
-    wishes = {"outer_lr": outer_lr, "outer_momentum": outer_momentum, "codec": codec}
-    return Run(model, optimizer, sync_every_steps, wishes, seed)
+    optimizers = [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else list(optimizer)
+    if not optimizers:
+        raise SessionMisused("there is no optimizer; give session() those whose steps train the model")
+    wishes = {
+        "sync_every_steps": sync_every_steps, "outer_lr": outer_lr, "outer_momentum": outer_momentum, "codec": codec,
+    }  # fmt: skip
+    return Run(model, optimizers, wishes, seed)
 
 
 class Run:
@@ -65,8 +70,7 @@ class Run:
     def __init__(
         self,
         model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
-        sync_every_steps: int,
+        optimizers: Sequence[torch.optim.Optimizer],
         wishes: Mapping[str, Any],
         seed: int,
     ) -> None:
@@ -75,25 +79,25 @@ class Run:
         self.world = 1 if self.alone else int(os.environ.get("GPUYARD_WORLD", "1"))
         if Run._open is not None or (Run._placed_before and not self.alone):
             raise SessionMisused("session() was called twice; a script trains one model in one session")
-        self._model, self._sync_every_steps, self._wishes, self._seed = model, sync_every_steps, wishes, seed
-        self._optimizer = optimizer
-        self._steps = Steps(model=model, optimizer=optimizer, world=self.world)
-        self._leader: Leader | None = None
+        self._model, self._wishes, self._seed = model, wishes, seed
+        self._optimizers = optimizers
+        self._steps = Steps(model=model, optimizers=optimizers, world=self.world)
+        self._placed: Placed | None = None
         self._metrics: Printed | Posted | None = None
         self._dealt = False
-        self._loss_sum: Any = 0.0
-        self._loss_count = 0
         Run._open, Run._placed_before = self, not self.alone
 
     def __enter__(self) -> Run:
         if self.alone:
             self._metrics = Printed()
-        elif self.rank == 0:
-            from .posting import Posted
-            from .rounds import Leader
+            return self
+        from .placed import Placed, connect
 
-            self._leader = Leader(model=self._model, connect=_connect, drain_file=os.environ.get("GPUYARD_DRAIN_FILE"))
-            self._metrics = Posted(connect=_connect)
+        self._placed = Placed(model=self._model, steps=self._steps, rank=self.rank, world=self.world)
+        if self.rank == 0:
+            from .posting import Posted
+
+            self._metrics = Posted(connect=connect)
             self._metrics.start()
         return self
 
@@ -101,10 +105,10 @@ class Run:
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._steps.close()
+        if self._placed:
+            self._placed.close(failed=kind is not None)
         if self._metrics:
             self._metrics.close()
-        if self._leader:
-            self._leader.close()
         Run._open = None
 
     def batches(
@@ -132,11 +136,10 @@ class Run:
     def report(self, **metrics: Any) -> None:
         """Report numbers of this step, plain or as tensors with one element. Never waits."""
         values = _detached(metrics)
-        if "loss" in values:
-            self._loss_sum = self._loss_sum + values["loss"]
-            self._loss_count += 1
+        if "loss" in values and self._placed:
+            self._placed.lost(values["loss"])
         if self._metrics:
-            version = self._leader.version if self._leader else 0
+            version = self._placed.version if self._placed else 0
             self._metrics.report(step=self._steps.total, version=version, values=values)
 
     def save(self, model: torch.nn.Module, name: str = "model.safetensors", **metrics: Any) -> None:
@@ -147,92 +150,31 @@ class Run:
             sys.stdout.write(
                 "  ".join([f"saved {name}", *(f"{key} {value:.4f}" for key, value in values.items())]) + "\n"
             )
-        elif self._leader:
-            self._leader.hand_over(name=Path(name).name, raw=checkpoint.packed(model), metrics=values)
+        elif self._placed and self._placed.leader:
+            self._placed.leader.hand_over(name=Path(name).name, raw=checkpoint.packed(model), metrics=values)
 
     def _deal(self, dataset: data.Dataset, order: data.Order, *, batch_size: int, total: int) -> Iterator[Any]:
-        per_step = batch_size * self.world
-        if self.alone:
-            batches = self._round([(0, total)], dataset, order, batch_size)
+        if self._placed is None:
+            batches = self._alone([(0, total)], dataset, order, batch_size)
             if os.environ.get("GPUYARD_PROBE"):
                 from .probing import probed
 
-                batches = probed(batches, model=self._model, optimizer=self._optimizer, batch_size=batch_size)
+                batches = probed(batches, model=self._model, optimizer=self._optimizers[0], batch_size=batch_size)
             yield from batches
             return
-        if self._leader:
-            self._leader.join(
-                {
-                    "world": self.world,
-                    "dataset_samples": len(dataset),
-                    "total_samples": total,
-                    "batch_size": batch_size,
-                    "sync_every_steps": self._sync_every_steps,
-                    **{name: value for name, value in self._wishes.items() if value is not None},
-                }
-            )
-        while (ranges := self._next_ranges(count=self._sync_every_steps * per_step)) is not None:
-            yield from self._round(ranges, dataset, order, batch_size)
-            self._finish_round(ranges)
-
-    def _next_ranges(self, *, count: int) -> data.Ranges | None:
-        """What the whole site trains on next, and the shared parameters at every rank. Raises Drained."""
-        word: Any = None
-        if self._leader:
-            from .rounds import Drained
-
-            try:
-                word = self._leader.next_ranges(count=count)
-            except Drained:
-                word = "drain"
-        word = group.told(word)
-        if word == "drain":
-            _leave()
-        group.copy_from_first(list(self._model.parameters()))
-        return None if word is None else list(word)
-
-    def _round(self, ranges: data.Ranges, dataset: data.Dataset, order: data.Order, batch_size: int) -> Iterator[Any]:
-        self._steps.begin_round()
-        self._loss_sum, self._loss_count = 0.0, 0
-        for step in data.steps(ranges, per_step=batch_size * self.world):
-            wanted = self._leader is not None and self._leader.drain_wanted()
-            if wanted:
-                self._steps.stop_wanted = True
-            # Several ranks must stop at the same step, so there the wish goes around with the gradients first.
-            if self._steps.stopping or (wanted and self.world == 1):
-                self._steps.stopping = True
-                return
-            mine, counted = data.share(step, rank=self.rank, batch_size=batch_size)
-            self._steps.hand_out(positions=len(step), counted=counted)
+        hello = {
+            "world": self.world,
+            "dataset_samples": len(dataset),
+            "total_samples": total,
+            "batch_size": batch_size,
+            **{name: value for name, value in self._wishes.items() if value is not None},
+        }
+        for mine, _ in self._placed.deal(hello, batch_size=batch_size):
             yield default_collate([dataset[order.sample(position)] for position in mine])
 
-    def _finish_round(self, ranges: data.Ranges) -> None:
-        """Hand in the round; when the site is leaving, the part of it that was trained on, and go."""
-        steps, leaving = self._steps, self._steps.stopping
-        if not leaving and steps.total == 0:
-            raise SessionMisused(
-                f"a whole round of {data.count(ranges)} samples went by without optimizer.step(): "
-                "call step() of the optimizer that was given to session()"
-            )
-        used = data.prefix(ranges, steps.covered) if leaving else ranges
-        if self._leader and used:
-            from .rounds import Drained
-
-            loss = float(self._loss_sum) / self._loss_count if self._loss_count else None
-            try:
-                self._leader.contribute(
-                    ranges=used,
-                    samples=data.count(used),
-                    steps=max(1, steps.in_round),
-                    partial=leaving,
-                    loss=loss,
-                )
-            except Drained:
-                # The contribution is in; the next question for ranges tells all ranks to leave.
-                return
-        if leaving:
-            group.told(None)  # Nobody leaves before the leader has handed in: the driver ends a site that falls apart.
-            _leave()
+    def _alone(self, ranges: data.Ranges, dataset: data.Dataset, order: data.Order, batch_size: int) -> Iterator[Any]:
+        for step in data.steps(ranges, per_step=batch_size):
+            yield default_collate([dataset[order.sample(position)] for position in step])
 
 
 def _detached(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -248,15 +190,3 @@ def _detached(metrics: dict[str, Any]) -> dict[str, Any]:
                 f"{name} is not one number: {type(value).__name__}; report numbers, for example a mean"
             )
     return values
-
-
-def _leave() -> None:
-    from .rounds import Drained
-
-    raise Drained
-
-
-def _connect() -> Link:
-    from ..link import Link
-
-    return Link(broker=os.environ["GPUYARD_SITE_URL"], authorization=f"Site {os.environ['GPUYARD_SITE_KEY']}")

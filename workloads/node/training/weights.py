@@ -30,6 +30,13 @@ def load(model: torch.nn.Module, tensors: Tensors) -> None:
             parameter.copy_(torch.from_numpy(tensors[name]))
 
 
+def shift(model: torch.nn.Module, by: Tensors) -> None:
+    """Add to the parameters in place, in float32, cast to the model's types."""
+    with torch.no_grad():
+        for name, parameter in named(model).items():
+            parameter.add_(torch.from_numpy(by[name]).to(parameter.device))
+
+
 def difference(base: Floats, model: torch.nn.Module, layout: Layout) -> Floats:
     """base - the model's parameters, float32: what a site contributes. [layout.size]."""
     delta = base.copy()

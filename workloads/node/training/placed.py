@@ -1,0 +1,217 @@
+"""What a placed session does between the steps of the loop: samples in, work out, new versions taken, at all ranks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from . import data, group
+from .loop import Steps
+from .work import Work
+
+if TYPE_CHECKING:
+    from ..link import Link
+    from .rounds import Leader
+
+AHEAD_S = 1.0  # Samples for so long are at hand, so that the loop waits for none.
+AHEAD_STEPS = 2  # Before the first step's time is known.
+NEWS, LEAVE = 1, 2  # Rank 0's word to all ranks.
+
+
+class NoSteps(RuntimeError):
+    """The loop has trained on samples without a step of its optimizer."""
+
+
+class Placed:
+    """
+    Deals out the samples of a placed site.
+
+    What changes parameters or needs samples happens at all ranks after the same step; handing in is rank 0's affair.
+    """
+
+    def __init__(self, *, model: torch.nn.Module, steps: Steps, rank: int, world: int) -> None:
+        self._model, self._steps, self._rank, self._world = model, steps, rank, world
+        self._leader: Leader | None = None
+        if rank == 0:
+            from .rounds import Leader
+
+            self._leader = Leader(model=model, connect=connect, drain_file=os.environ.get("GPUYARD_DRAIN_FILE"))
+        self._queue: data.Ranges = []  # Leased, the next to be handed out.
+        self._is_last = False  # There is nothing to be leased now: a short step is better than none.
+        self._is_done = False
+        self._out: data.Ranges = []  # Handed out, without a step since.
+        self._work = Work()
+        self._steps_seen = 0
+        self._since_s = self._first_s = time.monotonic()
+        self._per_step = 0  # Until the first is dealt.
+
+    @property
+    def version(self) -> int:
+        """Of the shared parameters that this site trains from; 0 at other ranks than the first."""
+        return self._leader.version if self._leader else 0
+
+    @property
+    def leader(self) -> Leader | None:
+        """At rank 0."""
+        return self._leader
+
+    def close(self, *, failed: bool) -> None:
+        """End the threads. Of a loop that was left by a `break` what it did counts; of one that failed, nothing."""
+        if self._leader:
+            if self._per_step and not self._is_done and not failed:
+                self._note()
+                self._measure()
+                self._leader.leave(self._work)
+            self._leader.close()
+
+    def lost(self, loss: Any) -> None:
+        """Note a loss of this step."""
+        if self._leader:
+            self._work.loss_sum = self._work.loss_sum + loss
+            self._work.losses += 1
+
+    def deal(self, hello: Mapping[str, Any], *, batch_size: int) -> Iterator[tuple[list[int], int]]:
+        """
+        Deal this rank's positions of each step, and how many of them count.
+
+        Raises SessionRefused, Drained, PlacementClosed, StateDiffers, NoSteps.
+        """
+        per_step = batch_size * self._world
+        if self._leader:
+            self._leader.join(dict(hello))
+            self._work = Work(base=self._leader.version)
+            self._leader.leases.want(AHEAD_STEPS * per_step)
+        group.copy_from_first(list(self._model.parameters()))
+        self._per_step = per_step
+        while step := self._next_step():
+            mine, counted = data.share(data.positions(step), rank=self._rank, batch_size=batch_size)
+            if self._leader:
+                self._out += step
+            self._steps.hand_out(counted=counted)
+            self._steps.said = self._word()
+            yield mine, counted
+            self._between()
+
+    def _next_step(self) -> data.Ranges:
+        """The positions of the whole site's next step; none when all is done."""
+        started = time.monotonic()
+        while data.count(self._queue) < self._per_step and not (self._queue and self._is_last) and not self._is_done:
+            word, ranges = group.told(self._gathered() if self._leader else None)
+            self._act(word)
+            self._queue += ranges
+            self._is_last, self._is_done = word == "last", word == "done"
+        if self._leader:
+            self._work.stall_s += time.monotonic() - started
+        step, self._queue = data.cut(self._queue, self._per_step)
+        self._is_last = False
+        return step
+
+    def _gathered(self) -> tuple[Any, data.Ranges]:
+        """Rank 0 waits for samples, or for what else is to happen first: (word, ranges)."""
+        leader = self._leader
+        assert leader is not None
+        leases = leader.leases
+        while True:
+            if ranges := leases.take():
+                return 0, ranges
+            if leader.has_news():
+                return NEWS, []
+            if leader.drain_wanted():
+                return LEAVE, []
+            if leases.done_version is not None and leader.version >= leases.done_version:
+                return "done", []
+            if leases.is_dry and self._queue:
+                return "last", []
+            if leases.is_dry:
+                self._count_what_is_out()
+                if leader.is_due(self._work, is_out=True):
+                    self._hand_in()
+            leader.wait(lambda: leases.has_any() or leader.has_news() or leader.drain_wanted(), timeout_s=0.2)
+
+    def _word(self) -> int:
+        if self._leader is None:
+            return 0
+        return NEWS * self._leader.has_news() | LEAVE * self._leader.drain_wanted()
+
+    def _between(self) -> None:
+        """What a step leads to."""
+        started = time.monotonic()
+        if self._leader:
+            self._note()
+        if self._world == 1:
+            word = self._word()
+        else:
+            word, self._steps.heard = self._steps.heard, 0
+        self._act(word)
+        if self._leader:
+            if self._leader.must_wait(self._work):
+                self._leader.wait(lambda: not self._leader.must_wait(self._work) or self._leader.drain_wanted())
+                if self._world == 1:
+                    self._act(self._word())
+            if self._leader.is_due(self._work, is_out=False):
+                self._hand_in()
+            self._work.stall_s += time.monotonic() - started
+
+    def _note(self) -> None:
+        """Count the steps that were taken since the last look; the samples before them are in them."""
+        assert self._leader is not None
+        taken, self._steps_seen = self._steps.total - self._steps_seen, self._steps.total
+        if taken:
+            self._work.ranges = data.joined([*self._work.ranges, *self._out])
+            self._work.steps += taken
+            self._out = []
+            step_s = (time.monotonic() - self._first_s) / self._steps.total
+            ahead = min(max(AHEAD_STEPS, ceil(AHEAD_S / step_s)), max(AHEAD_STEPS, self._leader.sync_every_steps))
+            self._leader.leases.want(ahead * self._per_step)
+        elif self._steps.total == 0 and data.count(self._out) >= self._leader.sync_every_steps * self._per_step:
+            raise NoSteps(
+                f"a whole round of {data.count(self._out)} samples went by without optimizer.step(): "
+                "call step() of the optimizer that was given to session()"
+            )
+
+    def _count_what_is_out(self) -> None:
+        """The data is at its end: samples whose gradients wait for more of them, in vain, are used as well."""
+        if self._out and self._steps.total:
+            self._work.ranges = data.joined([*self._work.ranges, *self._out])
+            self._work.steps = max(1, self._work.steps)
+            self._out = []
+
+    def _act(self, word: Any) -> None:
+        if word in (LEAVE, NEWS | LEAVE):
+            if self._leader:
+                self._measure()
+                self._leader.leave(self._work)
+            group.told(None)  # Nobody leaves before the leader has handed in: the driver ends a site that falls apart.
+            from .rounds import Drained
+
+            raise Drained
+        if word == NEWS:
+            if self._leader:
+                self._work, again = self._leader.take(self._work)
+                self._queue = again + self._queue
+            group.copy_from_first(list(self._model.parameters()))
+            self._queue = group.told(self._queue)
+
+    def _hand_in(self) -> None:
+        assert self._leader is not None
+        self._measure()
+        self._leader.hand_in(self._work)
+        self._work = Work(base=self._leader.version)
+
+    def _measure(self) -> None:
+        now_s = time.monotonic()
+        self._work.train_s += now_s - self._since_s
+        self._since_s = now_s
+
+
+def connect(headers: Mapping[str, str] | None = None) -> Link:
+    """Return a way to the broker with this placement's key."""
+    from ..link import Link
+
+    key = f"Site {os.environ['GPUYARD_SITE_KEY']}"
+    return Link(broker=os.environ["GPUYARD_SITE_URL"], authorization=key, headers=headers)
