@@ -40,6 +40,7 @@ class WorkloadFigures:
     last_round_s: float | None = None
     last_update_bytes: int | None = None
     contributions: dict[str, int] = field(default_factory=dict)  # {status: how many}
+    contribution_bytes: int = 0  # Of all of them.
     sites: list[SiteFigures] = field(default_factory=list)
 
 
@@ -70,25 +71,27 @@ def _add_rounds(found: dict[int, WorkloadFigures]) -> None:
 
 def _add_contributions(found: dict[int, WorkloadFigures]) -> None:
     given = Contribution.objects.filter(round__workload__in=found)
-    for row in given.values("round__workload", "status").annotate(count=Count("id")):
-        found[row["round__workload"]].contributions[row["status"]] = row["count"]
+    for row in given.values("round__workload", "status").annotate(count=Count("id"), bytes=Sum("size_bytes")):
+        one = found[row["round__workload"]]
+        one.contributions[row["status"]] = row["count"]
+        one.contribution_bytes += row["bytes"]
     last = Round.objects.filter(_IS_LAST, workload__in=found, state=Round.State.CLOSED)
     merged = given.filter(round__in=last, status="merged").select_related("placement", "round")
     lost: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    for one in merged.order_by("placement_id"):
-        seconds = _seconds(one.received_at - one.round.opened_at)
+    for each in merged.order_by("placement_id"):
+        seconds = each.train_s or _seconds(each.received_at - each.round.opened_at)
         site = SiteFigures(
-            placement=one.placement_id,
-            site=one.placement.site,
-            share=one.share,
-            norm=one.norm,
-            cosine=one.cosine,
-            loss=one.loss,
-            samples_per_s=one.samples / seconds if seconds > 0 else None,
+            placement=each.placement_id,
+            site=each.placement.site,
+            share=each.share,
+            norm=each.norm,
+            cosine=each.cosine,
+            loss=each.loss,
+            samples_per_s=each.samples / seconds if seconds > 0 else None,
         )
-        found[one.round.workload_id].sites.append(site)
-        if one.loss is not None:
-            lost[one.round.workload_id].append((one.samples, one.loss))
+        found[each.round.workload_id].sites.append(site)
+        if each.loss is not None:
+            lost[each.round.workload_id].append((each.samples, each.loss))
     for workload, losses in lost.items():
         found[workload].loss = sum(samples * loss for samples, loss in losses) / sum(samples for samples, _ in losses)
 

@@ -30,6 +30,7 @@ WORKLOAD_GAUGES: list[tuple[str, str, Callable[[WorkloadFigures], float | None]]
 WORKLOAD_COUNTERS: list[tuple[str, str, Callable[[WorkloadFigures], float]]] = [
     ("rounds_closed", "Rounds that were merged.", lambda one: one.rounds),
     ("update_bytes", "Updates made, each counted once.", lambda one: one.update_bytes),
+    ("contribution_bytes", "Contributions that sites sent, merged or not.", lambda one: one.contribution_bytes),
     ("samples_merged", "Samples whose training is in the parameters.", lambda one: one.samples_merged),
 ]
 SITE_GAUGES: list[tuple[str, str, Callable[[SiteFigures], float | None]]] = [

@@ -72,6 +72,7 @@ def test_the_figures_of_a_run_are_those_of_its_rounds(trained, scrape):
     made = Round.objects.get(version=0)
     assert told["gpuyard_workload_last_update_bytes"][run] == made.update_bytes > 0
     assert told["gpuyard_workload_update_bytes_total"][run] == made.update_bytes
+    assert told["gpuyard_workload_contribution_bytes_total"][run] == sum(c.size_bytes for c in merged.values()) > 0
     assert told["gpuyard_workload_contributions_total"] == {("merged", *run): 2}
     labels = {site.placement: (str(site.placement), name, *run)
               for site, name in ((one, "home/berlin"), (two, "home/paris"))}  # fmt: skip
