@@ -179,7 +179,7 @@ def packed_delta(tensors: dict[str, Any], codec: str = "fp32") -> bytes:
 def hello_body(**changed: Any) -> dict[str, Any]:
     """Return what a site says of itself when it comes."""
     spec = {name: {"shape": list(t.shape), "dtype": "float32"} for name, t in THETA.items()}
-    body = {"incarnation": 1, "world": 1, "tensors": spec, "dataset_samples": 150, "total_samples": 400,
+    body = {"incarnation": 1_795_000_000_000, "world": 1, "tensors": spec, "dataset_samples": 150, "total_samples": 400,
             "batch_size": 10, "sync_every_steps": 10}  # fmt: skip
     return body | changed
 

@@ -235,6 +235,6 @@ def _plain(value: Any) -> bool:
 
 def _count(body: dict[str, Any], name: str) -> int:
     value = body[name]
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 1 << 40:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 1 << 60:
         raise ValueError(f"{name} must be a whole number of at least 1")
     return value

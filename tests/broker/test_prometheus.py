@@ -82,6 +82,9 @@ def test_the_figures_of_a_run_are_those_of_its_rounds(trained, scrape):
         assert told_of == {labels[pk]: pytest.approx(getattr(each, field)) for pk, each in merged.items()}, name
     speeds = told["gpuyard_site_samples_per_second"]
     assert speeds == {labels[one.placement]: 100 / (took - 2), labels[two.placement]: 60 / took}
+    Contribution.objects.update(train_s=4.0)  # As sites that train while a round is under way say.
+    speeds = scrape()["gpuyard_site_samples_per_second"]
+    assert speeds == {labels[one.placement]: 25, labels[two.placement]: 15}
 
 
 def test_what_rounds_add_up_to_grows_and_the_last_one_is_the_last(trained, scrape, clock):

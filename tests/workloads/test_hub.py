@@ -7,9 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest

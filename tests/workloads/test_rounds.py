@@ -376,13 +376,13 @@ def test_a_site_without_samples_is_not_waited_for(sites, clock):
 
 
 def test_an_older_copy_of_a_site_is_cut_off(sites):
-    sites[0].hello(incarnation=7)
+    sites[0].hello(incarnation=1_795_000_000_007)
 
     answers = [
         sites[0].client.get(
             "/v1/site/rounds/0?wait_s=0", HTTP_AUTHORIZATION=sites[0].header, HTTP_GPUYARD_INCARNATION=str(incarnation)
         )
-        for incarnation in (6, 7)
+        for incarnation in (1_795_000_000_006, 1_795_000_000_007)
     ]
 
     assert [answer.status_code for answer in answers] == [409, 200]
