@@ -215,6 +215,7 @@ class Training(models.Model):
     workload = models.OneToOneField(Workload, models.PROTECT, primary_key=True)
     tensors = models.JSONField()  # {name: {shape, dtype}}
     dataset_samples = models.PositiveBigIntegerField()
+    dataset_fingerprint = models.CharField(max_length=64, blank=True)  # Empty: the script's own dataset, or unknown.
     total_samples = models.PositiveBigIntegerField()
     sync_every_steps = models.PositiveIntegerField()
     is_pace_chosen = models.BooleanField(default=False)  # By the broker (workloads.pace), not by the script;

@@ -45,6 +45,7 @@ class Hello:
     world: int
     tensors: dict[str, Any]
     dataset_samples: int
+    dataset_fingerprint: str
     total_samples: int
     batch_size: int
     sync_every_steps: int | None
@@ -80,7 +81,7 @@ def hello(*, placement: Placement, said: Hello, now: datetime) -> Training:
         workload_id=placement.workload_id, defaults=_first(said)
     )
     if not made:
-        for field in ("tensors", "dataset_samples", "total_samples"):
+        for field in ("tensors", "dataset_samples", "dataset_fingerprint", "total_samples"):
             ours, theirs = getattr(training, field), getattr(said, field)
             if ours != theirs:
                 raise ModelDiffers(f"{field}: this site has {_short(theirs)}, the others have {_short(ours)}")
@@ -97,6 +98,7 @@ def _first(said: Hello) -> dict[str, Any]:
     return {
         "tensors": said.tensors,
         "dataset_samples": said.dataset_samples,
+        "dataset_fingerprint": said.dataset_fingerprint,
         "total_samples": said.total_samples,
         "sync_every_steps": every,
         "is_pace_chosen": said.sync_every_steps is None,

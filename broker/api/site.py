@@ -78,6 +78,7 @@ def hello(request: HttpRequest, placement: Placement) -> HttpResponse:
         world=_count(body, "world"),
         tensors=body["tensors"],
         dataset_samples=_count(body, "dataset_samples"),
+        dataset_fingerprint=str(body.get("dataset_fingerprint") or "")[:64],
         total_samples=_count(body, "total_samples"),
         batch_size=_count(body, "batch_size"),
         sync_every_steps=None if every is None else _count(body, "sync_every_steps"),

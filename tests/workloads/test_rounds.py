@@ -412,6 +412,15 @@ def test_a_site_with_another_model_is_told_so(sites):
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "model_differs")
 
 
+def test_a_site_with_other_data_is_told_so(sites):
+    Training.objects.update(dataset_fingerprint="ab" * 32)
+
+    answer = sites[1].call("POST", "hello", hello_body(dataset_fingerprint="cd" * 32))
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "model_differs")
+    assert "dataset_fingerprint: this site has cdcdcd" in answer.json()["error"]["message"]
+
+
 def test_a_site_that_trains_on_other_than_the_leased_accelerators_is_told_so(sites):
     body = {"incarnation": 1, "world": 8, "tensors": {}, "dataset_samples": 1, "total_samples": 1, "batch_size": 1,
             "sync_every_steps": 1}  # fmt: skip

@@ -78,6 +78,12 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='training',
+            name='dataset_fingerprint',
+            field=models.CharField(blank=True, default='', max_length=64),
+            preserve_default=False,
+        ),
+        migrations.AddField(
+            model_name='training',
             name='is_codec_chosen',
             field=models.BooleanField(default=False),
         ),

@@ -165,6 +165,7 @@ class Run:
         hello = {
             "world": self.world,
             "dataset_samples": len(dataset),
+            "dataset_fingerprint": str(getattr(dataset, "fingerprint", "")),
             "total_samples": total,
             "batch_size": batch_size,
             **{name: value for name, value in self._wishes.items() if value is not None},
