@@ -65,8 +65,9 @@ run: setup ## bring the whole broker up on this machine; Ctrl-C stops it (EXAMPL
 demo: setup ## tell the whole story once, a lost machine included (SCRIPT=path ARGS="...")
 	@exec $(BIN)/python manage.py demo
 
+# Most of a run is waiting for real processes, so two files of tests at a time; one file alone needs no second process.
 test: setup ## run the tests beside a throw-away Postgres and Redis (ARGS="tests/local -k redis")
-	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadfile)
 
 import: setup ## load DIR/<provider>/vms.csv into a book of its own and say what became of every row (DIR=...)
 	@exec $(BIN)/python manage.py import_catalogs $(DIR)
