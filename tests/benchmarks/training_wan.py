@@ -2,16 +2,16 @@
 Three sites behind NAT against synchronous DDP over the same lines without NAT: tokens a second, stalls, bytes.
 
 A GPT of 3.2 million parameters, a round in 50 steps, in the codec that the runtime chooses; DDP over Gloo sends float32
-gradients each step.
-Lines of 100 Mbit/s with 50 ms between any two places, then 20 Mbit/s with 100 ms; the broker's own is 1 Gbit/s. Two
-cores hold three sites, so the batch is small, each site has one thread, and every step takes 0.25 s at least, as an
-accelerator's would: on our side that is what a step takes, on DDP's all that is sent within it costs nothing. Ours and
-DDP take turns, each from a new start.
+gradients each step. Lines of 100 Mbit/s with 50 ms between any two places, then 20 Mbit/s with 100 ms; the broker's own
+is 1 Gbit/s. Two cores hold three sites, so the batch is small, each site has one thread, and every step takes 0.25 s at
+least, as an accelerator's would: on our side that is what a step takes, on DDP's all that is sent within it costs
+nothing. Ours and DDP take turns, each from a new start.
 
 tokens_vs_ddp: tokens merged a second (between the commits of the first round and of the last but one) over those of
-DDP's steps after the second; median of the turns. stall_share: seconds that the loop stood between computing its
-gradients and getting its next batch, less as many times what that takes at the median, over all seconds; mean of the
-sites, median of the turns. bytes_vs_ddp: bytes at the sites' interfaces, in and out, a step; the lower of both lines.
+DDP's steps after the second; median of the turns. stall_share: seconds that the loop stood in `next(batches)` and in
+the session's hook after the optimizer's step, less as many times what that takes at the median, over all seconds; mean
+of the sites, median of the turns. bytes_vs_ddp: bytes at the sites' interfaces, in and out, a step; the lower of both
+lines.
 
 `python -m tests.benchmarks.training_wan [--turns 2] [--rounds 4] [--lines 100mbit 20mbit]`
 """
@@ -129,7 +129,7 @@ def _gained(steps: np.ndarray, counter: np.ndarray, begun_s: float, ended_s: flo
 
 
 def _stalled_s(steps: np.ndarray, begun_s: float, ended_s: float) -> float:
-    """Waiting for a batch and the optimizer's step with its hooks, beyond what they take at the median."""
+    """Waiting for a batch, and the session's hook after the optimizer's step, beyond what they take at the median."""
     edges = np.clip(steps[:, :4], begun_s, ended_s)
     stood_s = (edges[:, 1] - edges[:, 0]) + (edges[:, 3] - edges[:, 2])
     inside = (steps[:, 3] > begun_s) & (steps[:, 0] < ended_s)
