@@ -274,7 +274,8 @@ def _torchft_gaps(groups: list[tuple[Child, Path]], times: int) -> list[float]:
         killed_s = doomed.kill()
         next_s = _after(watched, killed_s)
         extra.append(next_s - last_s - statistics.median(gaps))
-        say(f"recovery: torchft_gap_s {extra[-1]:.2f}, normal {statistics.median(gaps):.2f}")
+        told = f"normal {statistics.median(gaps):.2f}, {next_s - killed_s:.2f} after the kill"
+        say(f"recovery: torchft_gap_s {extra[-1]:.2f}, {told}")
         doomed.start()
     return extra
 
