@@ -97,6 +97,8 @@ class Placement(Lifecycle):
         DRAINING = "draining"
         CLOSED = "closed"
 
+    MEMBER = (State.JOINING, State.TRAINING, State.DRAINING)  # May take part in rounds.
+
     workload = models.ForeignKey(Workload, models.PROTECT, related_name="placements")
     provider = models.CharField(max_length=32)
     region = models.CharField(max_length=64)

@@ -200,6 +200,12 @@ def round_status(placement: Placement, version: int, *, called: bool) -> str:
     return "called" if called_at and not called and not handed_in else "open"
 
 
+def evaluates(placement: Placement) -> bool:
+    """Whether a site is the one to evaluate the parameters: the oldest that trains."""
+    members = Placement.objects.filter(workload=placement.workload_id, joined=True, drain_requested_at=None)
+    return not members.filter(state__in=Placement.MEMBER, pk__lt=placement.pk).exists()
+
+
 def merged(placement: Placement, version: int) -> str | None:
     """Return the SHA-256 of what a site handed in to that round, when it is merged."""
     mine = Contribution.objects.filter(round__workload=placement.workload_id, round__version=version)

@@ -22,7 +22,6 @@ from workloads.node.training.layout import Layout
 
 STALE_MAX = 1  # Versions that a contribution's first step may lie behind its round.
 FADES = 0.8  # A second of delay counts for so much when the next one is shorter.
-MEMBER = (Placement.State.JOINING, Placement.State.TRAINING, Placement.State.DRAINING)
 
 
 class SiteGone(Exception):
@@ -176,9 +175,10 @@ def contribute(*, placement: Placement, given: HandedIn, now: datetime) -> tuple
     """
     Take a contribution in; return (accepted, late or refused, why). The same one twice is once.
 
-    Late is what a closed round can not take: its samples stay the site's, whose next contribution holds the same work.
-    The samples of what is refused are free again, and so is all that a site holds whose contribution is partial: it
-    leaves. Raises SiteGone, NotReady, storage.ObjectMissing.
+    One without samples says that this round need not wait for the site. Late is what a closed round can not take: its
+    samples stay the site's, whose next contribution holds the same work. The samples of what is refused are free
+    again, and so is all that a site holds whose contribution is partial: it leaves. Raises SiteGone, NotReady,
+    storage.ObjectMissing.
     """
     training = Training.objects.filter(workload_id=placement.workload_id).first()
     if training is None:
@@ -199,6 +199,8 @@ def contribute(*, placement: Placement, given: HandedIn, now: datetime) -> tuple
             if status == "accepted":
                 samples.use(placement, contribution, given.ranges)
                 _call(placement, round_, given, now)
+        if status == "accepted" and not given.samples:
+            Placement.objects.filter(pk=placement.pk).update(idle_version=given.version)
         if status == "refused":
             samples.free(placement.pk, given.ranges)
             transaction.on_commit(lambda: bell.wake("workload", placement.workload_id, now))
@@ -269,14 +271,14 @@ def forget(*, placement_id: int, now: datetime) -> None:
 
 def members(workload_id: int) -> QuerySet[Placement]:
     """Return the sites that the open round counts on."""
-    return Placement.objects.filter(workload_id=workload_id, joined=True, state__in=MEMBER)
+    return Placement.objects.filter(workload_id=workload_id, joined=True, state__in=Placement.MEMBER)
 
 
 def release_late(round_: Round) -> None:
     """Contributions that came while the round was being merged are late: their samples are their sites' as before."""
     late = Contribution.objects.filter(round=round_, status="accepted")
-    gone = late.exclude(placement__state__in=MEMBER, placement__joined=True).values_list("placement_id", flat=True)
-    gone = list(gone)
+    here = late.filter(placement__state__in=Placement.MEMBER, placement__joined=True)
+    gone = list(late.exclude(pk__in=here).values_list("placement_id", flat=True))
     samples.give_back(late)
     late.update(status="late", why="it came when the round was already being merged")
     for placement_id in gone:
@@ -288,7 +290,7 @@ def _ring(round_: Round, now: datetime) -> None:
 
 
 def _member(placement: Placement) -> None:
-    if placement.state not in MEMBER or placement.workload.state in Workload.FINAL:
+    if placement.state not in Placement.MEMBER or placement.workload.state in Workload.FINAL:
         raise SiteGone(f"placement {placement.pk} is {placement.state}")
 
 

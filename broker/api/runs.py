@@ -241,7 +241,9 @@ def _round_json(row: Round) -> Any:
         {
             "version": row.version,
             "opened_at": row.opened_at,
+            "called_at": row.called_at,
             "closed_at": row.closed_at,
+            "merge_s": row.merge_s,
             "contributors": given,
             "samples": sum(one.samples for one in given if one.status == "merged"),
             "update_sha256": row.update_sha256,

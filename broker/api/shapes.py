@@ -284,6 +284,12 @@ class ContributorShape(s.Serializer[Any]):
     share = s.FloatField(allow_null=True)  # Of the mean.
     norm = s.FloatField(allow_null=True)
     cosine = s.FloatField(allow_null=True)  # With the mean.
+    base = s.IntegerField()
+    size_bytes = s.IntegerField()
+    train_s = s.FloatField(allow_null=True)  # Since its last one, stall_s of it without a step.
+    stall_s = s.FloatField(allow_null=True)
+    put_s = s.FloatField(allow_null=True)
+    fetch_s = s.FloatField(allow_null=True)  # Of the update before.
 
 
 class RoundShape(s.Serializer[Any]):
@@ -291,7 +297,9 @@ class RoundShape(s.Serializer[Any]):
 
     version = s.IntegerField()
     opened_at = s.DateTimeField()
+    called_at = s.DateTimeField(allow_null=True)  # The first site had handed in.
     closed_at = s.DateTimeField(allow_null=True)
+    merge_s = s.FloatField(allow_null=True)
     contributors = ContributorShape(many=True)
     samples = s.IntegerField()
     update_sha256 = s.CharField(allow_blank=True)

@@ -91,7 +91,8 @@ def hello(request: HttpRequest, placement: Placement) -> HttpResponse:
     _check_world(placement, said.world)
     training = rounds.hello(placement=placement, said=said, now=timezone.now())
     state = queries.state(training)
-    return JsonResponse({"workload": placement.workload_id, "version": training.version, "state": state})
+    answer = {"workload": placement.workload_id, "version": training.version, "state": state}
+    return JsonResponse(answer | {"evaluates": queries.evaluates(placement)})
 
 
 def _check_world(placement: Placement, world: int) -> None:
@@ -193,6 +194,7 @@ def _standing(placement: Placement, version: int, status: str) -> dict[str, Any]
     return {
         "status": status,
         "merged": queries.merged(placement, version),
+        "evaluates": queries.evaluates(placement),
         "version": training.version if training else None,
         "state": queries.state(training, since=version) if training else None,
     }

@@ -15,6 +15,7 @@ KEYS = {
     "recovery": ("kill_extra_gap_s", "torchft_gap_s", "blackhole_s", "rejoin_s", "hub_restart_s"),
     "faults": ("faults", "samples_wrong", "fault_loss_gap"),
     "goodput": ("goodput",),
+    "overhead": ("session_overhead",),
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ is about .09, so one seed alone says little.
 
 benefit_kept: with overlap, simulated as an answer of the hub TAU steps late: p <- theta' + (p - p when handed in).
 benefit_kept_churn: the same with 30 % of the site-rounds lost and trained again, at equal merged tokens.
-Beside them: without overlap, which is what sessions do today, and four sites.
+Beside them: without overlap, and four sites.
 
 `python -m tests.benchmarks.training_loss [--seeds 3] [--rounds 48]`
 """

@@ -57,9 +57,20 @@ def join_the_group(meeting):
     group.join(rank=rank, world=world, address="127.0.0.1", port=int(Path(meeting).read_text()), cuda=False)
 
 
+def evaluate(run, model):
+    before = [parameter.clone() for parameter in model.parameters()]
+    with run.evaluation() as mine:
+        if mine:
+            same = all(torch.equal(one, two) for one, two in zip(before, model.parameters(), strict=True))
+            assert not same, "these are the shared parameters"
+            time.sleep(1.5)
+            sys.stdout.write("evaluated\n")
+    assert all(torch.equal(one, two) for one, two in zip(before, model.parameters(), strict=True))
+
+
 def main(outcome, *words):
     options = {"seed": "0", "samples": "200", "size": "60", "batch": "4", "every": "5", "pause_s": "0", "mixed": "",
-               "accumulate": "1", "stop_at": "0", "optimizers": "1"}  # fmt: skip
+               "accumulate": "1", "stop_at": "0", "evaluate_at": "0", "optimizers": "1"}  # fmt: skip
     options |= dict(word.split("=") for word in words)
     if "meeting" in options:
         join_the_group(options["meeting"])
@@ -80,6 +91,8 @@ def main(outcome, *words):
                     optimizer.zero_grad()
             run.report(loss=loss)
             time.sleep(float(options["pause_s"]))
+            if number == int(options["evaluate_at"]):
+                evaluate(run, model)
             if number == int(options["stop_at"]):
                 break
         run.save(model, val_loss=loss)

@@ -31,6 +31,7 @@ class Hub:
         self.settings, self.codec = settings, codec
         self.objects, self.sites, self.draining = {}, {}, set()
         self.every = 50
+        self.away = set()  # (site, version): that round need not wait for it.
         self.answers = {}  # What a site was given for its question of a number.
         self.merged_of = {}  # (site, version): sha256
         self.plan = self.layout = self.vectors = self.theta = self.state = None
@@ -48,7 +49,7 @@ class Hub:
             if self.plan[key] != value:
                 raise Problem(409, "model_differs", f"this site's {key} is not that of the other sites")
         self.sites[site] = body
-        return {"workload": 1, "version": self.version, "state": self.state}
+        return {"workload": 1, "version": self.version, "state": self.state, "evaluates": site == min(self.sites)}
 
     def initial(self, site, body):
         if self.state is None:
@@ -96,6 +97,10 @@ class Hub:
         return answer("leased", taken)
 
     def contributions(self, site, body):
+        if not body["samples"]:
+            self.away.add((site, body["version"]))
+            self.close_if_complete()
+            return {"status": "accepted", "why": ""}
         known = [row for row in self.history if (row["site"], row["version"]) == (site, body["version"])]
         if known and known[0]["sha256"] == body["sha256"]:
             return {"status": known[0]["status"], "why": ""}
@@ -133,6 +138,7 @@ class Hub:
 
     def close_if_complete(self):
         missing = [site for site, ranges in self.leased.items() if ranges and site not in self.contributed]
+        missing = [site for site in missing if (site, self.version) not in self.away]
         if not self.contributed or missing or self.is_held:
             return
         self.merged_of |= {(site, self.version): body["sha256"] for site, (body, _, _) in self.contributed.items()}
@@ -166,7 +172,8 @@ class Hub:
             calls = any(not body["partial"] for body, _, _ in self.contributed.values())
             status = "called" if calls and not called and site not in self.contributed else "open"
         merged = self.merged_of.get((site, version))
-        return {"status": status, "version": self.version, "merged": merged, "state": self.state}
+        return {"status": status, "version": self.version, "merged": merged, "state": self.state,
+                "evaluates": site == min(self.sites)}  # fmt: skip
 
     def metrics(self, site, body):
         for row in body["rows"]:

@@ -230,6 +230,21 @@ def test_a_loop_that_breaks_off_hands_in_what_it_has_done(broker, start_site):
     assert (row["steps"], row["samples"]) == (12, 48)
 
 
+def test_one_site_evaluates_and_no_round_waits_for_it(broker, start_site):
+    options = {"samples": 1200, "every": 10, "pause_s": 0.01, "evaluate_at": 25}
+    sites = [start_site(1, **options), start_site(2, **options)]
+
+    for site in sites:
+        ends(site)
+
+    assert "evaluated" in sites[0].said.read_text()
+    assert "evaluated" not in sites[1].said.read_text()
+    assert max(row["stall_s"] for row in broker.hub.history if row["site"] == 2) < 1.0
+    assert broker.hub.away, "the rounds meanwhile went on without it"
+    assert merged_once(broker.hub, 1200)
+    assert sites[0].outcome() == sites[1].outcome()
+
+
 @pytest.mark.parametrize("samples", [200, 206])
 def test_gradients_of_several_batches_make_a_step(broker, start_site, samples):
     ends(start_site(1, samples=samples, every=6, accumulate=4))
@@ -319,6 +334,15 @@ def test_two_ranks_drain_at_the_same_step(broker, start_site, tmp_path):
         ends(rank, 75)
     (row,) = broker.hub.history
     assert row["samples"] == row["steps"] * 8 == len(broker.hub.rows) * 8
+
+
+def test_two_ranks_with_different_data_are_told_apart(broker, start_site, tmp_path):
+    options = {"world": 2, "meeting": tmp_path / "meeting"}
+    first, second = start_site(1, rank=0, size=60, **options), start_site(1, rank=1, size=61, **options)
+
+    ends(second, 1)
+    assert "dataset_samples: worker 1 has not what the site's first worker has" in second.said.read_text()
+    first.kill()
 
 
 class Silent:

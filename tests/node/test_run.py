@@ -82,6 +82,24 @@ sys.exit(any(name in sys.modules for name in ("ray", "requests")))
     assert subprocess.run([sys.executable, "-W", "error", "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile looks at it.
+def test_several_models_train_in_one_session_and_a_compiled_one_keeps_its_names(tmp_path):
+    one, other = torch.nn.Linear(4, 4), torch.nn.Linear(4, 1)
+    compiled = torch.compile(other, backend="eager")
+    optimizers = [torch.optim.SGD(model.parameters(), lr=0.1) for model in (one, other)]
+    with session({"one": one, "other": compiled}, optimizers) as run:
+        for x, y in run.batches(Line(), samples=32):
+            (compiled(one(x)).squeeze(1) - y).square().mean().backward()
+            for optimizer in optimizers:
+                optimizer.step()
+        with run.evaluation() as mine:
+            assert mine
+        run.save(compiled, str(tmp_path / "model.safetensors"))
+
+    assert sorted(run._model.state_dict()) == ["one.bias", "one.weight", "other.bias", "other.weight"]
+    assert sorted(safetensors.torch.load_file(tmp_path / "model.safetensors")) == ["bias", "weight"]
+
+
 def test_a_second_session_is_an_error():
     model, optimizer = fresh()
     with session(model, optimizer), pytest.raises(RuntimeError, match="called twice"):

@@ -375,6 +375,19 @@ def test_a_site_without_samples_is_not_waited_for(sites, clock):
     assert sites[1].lease()[0] == "done"
 
 
+def test_a_site_that_says_not_me_is_not_waited_for(sites, clock):
+    leased = [site.lease()[1] for site in sites]
+    sites[0].give(leased[0])
+    sites[1].poll(called=True)
+    assert (sites[0].poll()["evaluates"], sites[1].poll()["evaluates"]) == (True, False)
+    assert sites[1].give([], samples=0, steps=0)["status"] == "accepted"
+    close_round(clock)
+
+    assert Training.objects.get().version == 1
+    sites[1].catch_up()
+    assert sites[1].give(leased[1], base=0)["status"] == "accepted"
+
+
 def test_an_older_copy_of_a_site_is_cut_off(sites):
     sites[0].hello(incarnation=1_795_000_000_007)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import data, group
+from . import data, group, weights
 from .loop import Steps
 from .work import Work
 
@@ -25,6 +26,10 @@ NEWS, LEAVE = 1, 2  # Rank 0's word to all ranks.
 
 class NoSteps(RuntimeError):
     """The loop has trained on samples without a step of its optimizer."""
+
+
+class RanksDiffer(ValueError):
+    """The workers of one site do not train on the same data."""
 
 
 class Placed:
@@ -75,13 +80,35 @@ class Placed:
             self._work.loss_sum = self._work.loss_sum + loss
             self._work.losses += 1
 
+    @contextmanager
+    def evaluation(self) -> Iterator[bool]:
+        """Whether this worker is to evaluate; then the model is the shared one meanwhile, and no round waits for it."""
+        leader = self._leader
+        if leader is None or not leader.evaluates:
+            yield False
+            return
+        self._note()
+        if leader.is_due(self._work, is_out=True):
+            self._hand_in()
+        kept = weights.taken(self._model)
+        weights.load(self._model, leader.theta)
+        leader.is_away = True
+        try:
+            yield True
+        finally:
+            leader.is_away = False
+            weights.load(self._model, kept)
+
     def deal(self, hello: Mapping[str, Any], *, batch_size: int) -> Iterator[tuple[list[int], int]]:
         """
         Deal this rank's positions of each step, and how many of them count.
 
-        Raises SessionRefused, Drained, PlacementClosed, StateDiffers, NoSteps.
+        Raises SessionRefused, Drained, PlacementClosed, StateDiffers, RanksDiffer, NoSteps.
         """
         per_step = batch_size * self._world
+        if (first := group.told(dict(hello))) != hello:
+            named = ", ".join(name for name in hello if hello[name] != first.get(name))
+            raise RanksDiffer(f"{named}: worker {self._rank} has not what the site's first worker has")
         if self._leader:
             self._leader.join(dict(hello))
             self._work = Work(base=self._leader.version)

@@ -23,7 +23,7 @@ import torch
 
 from ..link import Link, Refused
 from . import codec, data, outer, quantise, weights, wire
-from .layout import Floats, Layout
+from .layout import Floats, Layout, Tensors
 from .leases import Leases
 from .line import Closing, Line, Mood, say
 from .theta import Theta
@@ -78,6 +78,8 @@ class Leader:
         self._unsaid: Floats | None = None  # What the bits of the contributions so far could not say.
         self._codec, self.sync_every_steps = "", 1
         self._called, self._put_s, self._fetch_s = -1, 0.0, 0.0
+        self.evaluates = False  # Whether this site is the one to do so.
+        self.is_away = False  # The loop is busy with something else than steps: rounds need not wait for it.
         self._failure: BaseException | None = None
         self.leases = Leases(self._new_line(), self._mood, self.changed, self._fail)
 
@@ -98,6 +100,7 @@ class Leader:
         body = {"incarnation": self._incarnation, "tensors": weights.described(self._model), **hello}
         try:
             answer = self._line.ask("POST", "/v1/site/hello", body)
+            self.evaluates = bool(answer["evaluates"])
             if answer["state"] is None:
                 sha256 = _put(self._line, codec.encode(weights.taken(self._model)))
                 answer = self._line.ask("POST", "/v1/site/initial", {"sha256": sha256})
@@ -137,7 +140,7 @@ class Leader:
             work = sent.work.before(work)  # It came too late: the work of both is in the next.
         too_old = self._at.version - work.base > STALE_MAX and not merged
         if refused or too_old or not work.steps or any(each is None for each in moved):
-            weights.load(self._model, self._layout.named(self._at.vector))
+            weights.load(self._model, self.theta)
             return Work(base=self._at.version), work.ranges
         shift = sum(each for each in moved if each is not None)
         if merged and sent is not None:
@@ -151,6 +154,11 @@ class Leader:
         if not work.steps or self._sent is not None or self._moved:
             return False
         return is_out or work.steps >= self.sync_every_steps or self._called == self._at.version
+
+    @property
+    def theta(self) -> Tensors:
+        """The shared parameters that the loop took, by name."""
+        return self._layout.named(self._at.vector)
 
     def must_wait(self, work: Work) -> bool:
         """Whether the loop has trained as far ahead as it may."""
@@ -207,7 +215,11 @@ class Leader:
                 wait_s = POLL_CALLED_S if called else POLL_S
                 path = f"/v1/site/rounds/{version}?wait_s={wait_s:g}&called={int(called)}"
                 answer = line.ask("GET", path)
+                self.evaluates = bool(answer["evaluates"])
                 if answer["status"] == "called":
+                    if self.is_away:
+                        nothing = {"version": version, "samples": 0, "steps": 0, "ranges": []}
+                        line.ask("POST", "/v1/site/contributions", nothing)
                     with self.changed:
                         self._called = version
                         self.changed.notify_all()

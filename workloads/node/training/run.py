@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ class NothingToTrainOn(ValueError):
 
 
 def session(
-    model: torch.nn.Module,
+    model: torch.nn.Module | Mapping[str, torch.nn.Module],
     optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
     sync_every_steps: int | None = None,
     outer_lr: float | None = None,
@@ -45,8 +46,9 @@ def session(
     Sites exchange what they learnt every `sync_every_steps` optimizer steps and train on meanwhile; None lets the
     broker choose, 50 to 500, by the sites' links. `outer_lr` and `outer_momentum` None let it choose by the number of
     rounds. `seed` orders the samples and must be the same at all sites. `codec` is how many bits of a parameter travel,
-    of the site that is first: fp32, fp16, int8, int4 or top2; None lets the broker choose int8 or int4. Of several
-    optimizers the first one's steps are counted. Raises SessionMisused, StrangeOptimizer.
+    of the site that is first: fp32, fp16, int8, int4 or top2; None lets the broker choose int8 or int4. Several
+    models go in by name; of several optimizers the first one's steps are counted.
+    Raises SessionMisused, StrangeOptimizer.
     """
     if sync_every_steps is not None and sync_every_steps < 1:
         raise SessionMisused(f"sync_every_steps is {sync_every_steps}; it must be 1 or more")
@@ -58,7 +60,8 @@ def session(
     wishes = {
         "sync_every_steps": sync_every_steps, "outer_lr": outer_lr, "outer_momentum": outer_momentum, "codec": codec,
     }  # fmt: skip
-    return Run(model, optimizers, wishes, seed)
+    whole = torch.nn.ModuleDict(_plain(model)) if isinstance(model, Mapping) else _plain({"": model})[""]
+    return Run(whole, optimizers, wishes, seed)
 
 
 class Run:
@@ -133,6 +136,18 @@ class Run:
         order = data.Order(samples=size, seed=self._seed)
         return self._deal(dataset, order, batch_size=batch_size, total=total)
 
+    @contextmanager
+    def evaluation(self) -> Iterator[bool]:
+        """Evaluate at one site while the others train on: `with run.evaluation() as mine:` and, if mine, the work.
+
+        Inside, the model's parameters are the shared ones; after it, this site's as before. Buffers are this site's.
+        """
+        if self._placed is None:
+            yield True
+            return
+        with self._placed.evaluation() as mine:
+            yield mine
+
     def report(self, **metrics: Any) -> None:
         """Report numbers of this step, plain or as tensors with one element. Never waits."""
         values = _detached(metrics)
@@ -145,6 +160,7 @@ class Run:
     def save(self, model: torch.nn.Module, name: str = "model.safetensors", **metrics: Any) -> None:
         """Keep the model: as the file `name` when alone, as an artifact of the run when placed (rank 0 sends it)."""
         values = {key: float(value) for key, value in _detached(metrics).items()}
+        model = _plain({"": model})[""]
         if self.alone:
             checkpoint.write(model, Path(name))
             sys.stdout.write(
@@ -176,6 +192,11 @@ class Run:
     def _alone(self, ranges: data.Ranges, dataset: data.Dataset, order: data.Order, batch_size: int) -> Iterator[Any]:
         for step in data.steps(ranges, per_step=batch_size):
             yield default_collate([dataset[order.sample(position)] for position in step])
+
+
+def _plain(models: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn.Module]:
+    """What torch.compile has wrapped has the same parameters, under other names."""
+    return {name: getattr(model, "_orig_mod", model) for name, model in models.items()}
 
 
 def _detached(metrics: dict[str, Any]) -> dict[str, Any]:
