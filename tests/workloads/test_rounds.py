@@ -562,6 +562,27 @@ class TestTheHubsMemory:
         with pytest.raises(hub.Diverged, match="version 2 is not what its rounds lead to"):
             hub.MEMORY.take(Training.objects.get())
 
+    def test_a_workload_whose_state_is_beyond_repair_ends_with_the_reason(self, sites, clock, settle, monkeypatch):
+        for site in sites:
+            site.count = 20
+        self.rounds(sites, clock, 1, forgetting=False)
+        monkeypatch.setattr(hub, "SMALL_BYTES", 0)
+        self.rounds(sites, clock, 1, forgetting=False)
+        Round.objects.filter(version=1).update(outer_lr=0.123)
+        hub.MEMORY._states.clear()
+        for site in sites:
+            site.give(site.lease()[1])
+
+        for _ in range(3):
+            with pytest.raises(hub.Diverged):
+                close_round(clock)
+        close_round(clock)
+        settle(seconds=3)
+
+        workload = Workload.objects.get()
+        assert workload.end_reason == "diverged"
+        assert "do not follow from the rounds" in workload.why
+
     def test_replaying_the_updates_from_the_first_parameters_gives_the_newest(self, sites, clock):
         last = self.rounds(sites, clock, 3, forgetting=False)
         vector = Layout(Training.objects.get().tensors).flat(THETA)

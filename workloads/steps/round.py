@@ -23,6 +23,7 @@ ANSWERS_S, LATE_S = 2.0, 20.0
 # What is known is stretched a little; a site that hands in later has lost nothing, its work is in its next one.
 STRETCH, MARGIN_S = 1.5, 0.3
 LATE_MAX_S = 60.0
+DIVERGED_MAX = 3  # More tries than these change nothing.
 SILENT_S = 4.0  # A leader that knows of the call asks every second.
 
 
@@ -43,7 +44,12 @@ def open_(round_: Round, now: datetime) -> Move:
     if wait_s > 0:
         return Nap(seconds=wait_s)
     training = Training.objects.get(pk=round_.workload_id)
-    closed = hub.close(training, given, _settings(training, len(given)))
+    try:
+        closed = hub.close(training, given, _settings(training, len(given)))
+    except hub.Diverged as error:
+        if round_.attempts < DIVERGED_MAX:
+            raise
+        return Hop(to=State.ABANDONED, why=str(error))  # The workload ends of it.
     return Hop(
         to=State.CLOSED,
         why=f"{len(given)} of {len(given) + _missing(round_).count()} sites, {sum(g.samples for g in given)} samples",

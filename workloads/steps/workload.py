@@ -9,7 +9,7 @@ from django.conf import settings
 from offers.models import Offer
 from workloads import operations, policing, queries
 from workloads.machine import Hop, Machine, Move, Nap
-from workloads.models import Artifact, Contribution, Placement, Workload
+from workloads.models import Artifact, Contribution, Placement, Round, Workload
 
 State = Workload.State
 workload_machine = Machine(Workload, final=Workload.FINAL)
@@ -133,7 +133,7 @@ def _over(workload: Workload, now: datetime) -> Move | None:
     guilty = workload.placements.exclude(blame="").order_by("id").first()
     if guilty is not None:
         return _stop(guilty.blame, f"{guilty.site}: {guilty.why}")
-    return _refused_too_often(workload) or _finished(workload, now) or _given_up(workload, now)
+    return _refused_too_often(workload) or _diverged(workload) or _finished(workload, now) or _given_up(workload, now)
 
 
 def _stop(reason: str, why: str) -> Hop:
@@ -146,6 +146,13 @@ def _refused_too_often(workload: Workload) -> Hop | None:
     if len(last) == settings.REFUSALS_MAX and all(one.status == "refused" for one in last):
         return _stop("refused_contributions", f"{len(last)} contributions in a row were refused: {last[0].why}")
     return None
+
+
+def _diverged(workload: Workload) -> Hop | None:
+    if not Round.objects.filter(workload=workload, state=Round.State.ABANDONED).exists():
+        return None
+    why = "the parameters do not follow from the rounds any more: the store, or a hub's memory, was changed under way"
+    return _stop("diverged", f"{why}; the last checkpoints are kept")
 
 
 def _finished(workload: Workload, now: datetime) -> Move | None:
