@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -26,7 +26,7 @@ def there_and_back(vector, codec):
 
 @pytest.mark.parametrize("codec", BLOCK)
 @given(vectors)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.data_too_large])
 def test_the_error_is_at_most_half_a_step_of_the_blocks_largest(codec, vector):
     block, share = BLOCK[codec]
     back = there_and_back(vector, codec)
