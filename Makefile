@@ -96,6 +96,9 @@ bench-matching: setup ## measure the matching engine; the last line is one JSON 
 bench-training: setup ## measure the training runtime; the last line is one JSON object (PART="loss hub wan recovery faults goodput")
 	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.bench_training $(PART)
 
+proof: setup ## train 10 million parameters over three sites for 21 minutes; writes docs/proof.md and its picture
+	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.training_proof
+
 lint: setup ## check style, types and the order of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

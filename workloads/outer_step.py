@@ -33,7 +33,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merged:
-    """What an outer step was. norms, cosines: of each delta, and of each with the mean."""
+    """What an outer step was. norms, cosines: of each delta, and of each with the mean of the others (alone: 1)."""
 
     fingerprint: str  # Of theta after it.
     norms: list[float]
@@ -70,10 +70,19 @@ def merge(
 
     done = outer.in_slices(len(theta), step)
     squares, dots = np.sum([each for _, each in done], axis=0)
-    norms, whole = np.sqrt(squares), np.sqrt(max(float(shares.astype(np.float64) @ dots), 0.0))
-    cosines = dots / np.maximum(norms * whole, np.finfo(np.float64).tiny)
     fingerprint = outer.joined(each for each, _ in done)
-    return Merged(fingerprint=fingerprint, norms=norms.tolist(), cosines=cosines.tolist())
+    cosines = _with_the_others(shares.astype(np.float64), squares, dots)
+    return Merged(fingerprint=fingerprint, norms=np.sqrt(squares).tolist(), cosines=cosines)
+
+
+def _with_the_others(shares: Floats, squares: Floats, dots: Floats) -> list[float]:
+    """squares: of each delta; dots: of each with the mean of all, which less its own part is that of the others."""
+    if len(shares) == 1:
+        return [1.0]
+    whole = float(shares @ dots)  # The square of the mean.
+    others = np.maximum(whole - 2 * shares * dots + shares**2 * squares, 0)
+    products = dots - shares * squares
+    return [float(each) for each in products / np.maximum(np.sqrt(squares * others), np.finfo(np.float64).tiny)]
 
 
 def _in_any(

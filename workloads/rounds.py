@@ -8,7 +8,9 @@ The merge itself is a step of the round's lifecycle (workloads.steps.round). Pic
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from math import sqrt
+from statistics import median
 from typing import Any
 
 from django.db import transaction
@@ -17,10 +19,13 @@ from django.db.models import QuerySet
 from workloads import bell, hub, pace, samples, storage
 from workloads.lifecycle import born
 from workloads.models import Contribution, Placement, Round, Training, Workload
-from workloads.node.training import codec, outer, wire
+from workloads.node.training import codec, outer, quantise, wire
 from workloads.node.training.layout import Layout
 
+# A norm grows with the root of the steps or with the steps, and shrinks in a run: 20 times the usual is neither.
+NORM_MAX, NORMS_KNOWN, NORMS_LOOKED_AT = 20.0, 6, 20
 STALE_MAX = 1  # Versions that a contribution's first step may lie behind its round.
+ANSWERS_MAX_S, LATE_MAX_S = 5.0, 30.0
 FADES = 0.8  # A second of delay counts for so much when the next one is shorter.
 
 
@@ -70,6 +75,15 @@ class HandedIn:
     partial: bool
     loss: float | None
     figures: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What was found in the file of a contribution; fault: what is wrong with it, or empty."""
+
+    size_bytes: int = 0
+    norm_bound: float = 0.0
+    fault: str = ""
 
 
 @transaction.atomic
@@ -158,16 +172,18 @@ def lease_samples(*, placement: Placement, number: int, count: int, now: datetim
     return "wait", training, []
 
 
-def heard(*, placement: Placement, version: int, called: bool, now: datetime) -> None:
+def heard(*, placement: Placement, version: int, now: datetime) -> None:
     """
-    Note that a site's leader asks how the round of `version` stands. called: it knows that it is to hand in.
+    Note that a site's leader asks how the round of `version` stands.
 
-    From how soon it asks again after the call, the hub learns how long the silence of a live site lasts.
+    From how soon it asks after the call, the hub learns how long the silence of a live site lasts.
     """
     fields: dict[str, Any] = {"heard_at": now}
     round_ = Round.objects.filter(workload=placement.workload_id, version=version, called_at__isnull=False).first()
-    if called and round_ and (placement.heard_at is None or placement.heard_at < round_.called_at):
-        fields["answers_s"] = _usual(placement.answers_s, round_.called_at, now)
+    is_first = round_ is not None and (placement.heard_at is None or placement.heard_at < round_.called_at)
+    # Whoever comes back after a while says nothing of how soon it answers.
+    if round_ and is_first and (round_.closed_at is None or now - round_.closed_at <= timedelta(seconds=ANSWERS_MAX_S)):
+        fields["answers_s"] = _usual(placement.answers_s, round_.called_at, now, ANSWERS_MAX_S)
     Placement.objects.filter(pk=placement.pk, incarnation=placement.incarnation).update(**fields)
 
 
@@ -183,7 +199,7 @@ def contribute(*, placement: Placement, given: HandedIn, now: datetime) -> tuple
     training = Training.objects.filter(workload_id=placement.workload_id).first()
     if training is None:
         raise NotReady("say hello first")
-    size_bytes, fault = _read(given, training) if given.samples else (0, "")
+    payload = _read(given, training) if given.samples else Payload()
     with transaction.atomic():
         training = _locked(placement)
         round_ = Round.objects.select_for_update().filter(workload=training.workload_id, version=given.version).first()
@@ -193,12 +209,14 @@ def contribute(*, placement: Placement, given: HandedIn, now: datetime) -> tuple
         known = same.exclude(status="refused").first()
         if known is not None:
             return ("late" if known.status == "late" else "accepted"), known.why
-        status, why = _judged(placement, round_, training, given, fault)
-        if status != "late" and (given.samples or fault):
-            contribution = _kept(placement, round_, given, size_bytes, status, why, now)
+        status, why = _judged(placement, round_, training, given, payload)
+        if status != "late" and (given.samples or payload.fault):
+            contribution = _kept(placement, round_, given, payload, status, why, now)
             if status == "accepted":
                 samples.use(placement, contribution, given.ranges)
                 _call(placement, round_, given, now)
+        elif status == "late" and round_.state == Round.State.CLOSED:
+            _learn_lateness(placement, round_, now)
         if status == "accepted" and not given.samples:
             Placement.objects.filter(pk=placement.pk).update(idle_version=given.version)
         if status == "refused":
@@ -211,7 +229,9 @@ def contribute(*, placement: Placement, given: HandedIn, now: datetime) -> tuple
         return status, why
 
 
-def _judged(placement: Placement, round_: Round, training: Training, given: HandedIn, fault: str) -> tuple[str, str]:
+def _judged(
+    placement: Placement, round_: Round, training: Training, given: HandedIn, payload: Payload
+) -> tuple[str, str]:
     """Return (accepted, late or refused, why)."""
     if round_.state != Round.State.OPEN:
         return "late", f"round {given.version} is closed; the newest is {training.version}"
@@ -219,12 +239,13 @@ def _judged(placement: Placement, round_: Round, training: Training, given: Hand
         return "late", f"round {given.version} has a contribution of this site already"
     if not given.version - STALE_MAX <= given.base <= given.version:
         return "refused", f"its first step was taken from version {given.base}; {given.version} is too far from it"
-    fault = fault or samples.misuse(placement, given.ranges, samples=given.samples, steps=given.steps)
+    fault = payload.fault or samples.misuse(placement, given.ranges, samples=given.samples, steps=given.steps)
+    fault = fault or _too_large(training, given, payload)
     return ("refused", fault) if fault else ("accepted", "")
 
 
 def _kept(
-    placement: Placement, round_: Round, given: HandedIn, size_bytes: int, status: str, why: str, now: datetime
+    placement: Placement, round_: Round, given: HandedIn, payload: Payload, status: str, why: str, now: datetime
 ) -> Contribution:
     return Contribution.objects.create(
         round=round_,
@@ -235,7 +256,8 @@ def _kept(
         loss=given.loss,
         partial=given.partial,
         base=given.base,
-        size_bytes=size_bytes,
+        size_bytes=payload.size_bytes,
+        norm_bound=payload.norm_bound,
         status=status,
         why=why[:200],
         received_at=now,
@@ -247,14 +269,20 @@ def _call(placement: Placement, round_: Round, given: HandedIn, now: datetime) -
     """The first whole contribution calls the others; the others' show how long after the call they come."""
     if round_.called_at is None and not given.partial:
         Round.objects.filter(pk=round_.pk).update(called_at=now)
-    elif round_.called_at is not None:
-        late_s = _usual(placement.late_s, round_.called_at, now)
+    else:
+        _learn_lateness(placement, round_, now)
+
+
+def _learn_lateness(placement: Placement, round_: Round, now: datetime) -> None:
+    """From those that came too late as well, or a site that has become slower would be too late for ever."""
+    if round_.called_at is not None:
+        late_s = _usual(placement.late_s, round_.called_at, now, LATE_MAX_S)
         Placement.objects.filter(pk=placement.pk).update(late_s=late_s)
 
 
-def _usual(known_s: float | None, start: datetime, end: datetime) -> float:
+def _usual(known_s: float | None, start: datetime, end: datetime, most_s: float) -> float:
     """Return what a delay is to be expected to be: longer ones count at once, shorter ones by and by."""
-    new_s = max(0.0, (end - start).total_seconds())
+    new_s = min(max(0.0, (end - start).total_seconds()), most_s)
     return new_s if known_s is None else max(new_s, FADES * known_s + (1 - FADES) * new_s)
 
 
@@ -304,16 +332,28 @@ def _locked(placement: Placement) -> Training:
     return training
 
 
-def _read(given: HandedIn, training: Training) -> tuple[int, str]:
-    """Read the payload; return (its bytes, what is wrong with it or an empty text)."""
+def _read(given: HandedIn, training: Training) -> Payload:
+    """Read what a contribution is made of, and see what is wrong with it."""
     try:
         with storage.local(given.sha256) as path:
             layout = Layout(training.tensors)
             name, parts = wire.read(path, size=layout.size)
             strays = outer.strays(parts, name, layout)
-            return path.stat().st_size, f"there are numbers after the end of {strays[0]}" if strays else ""
+            fault = f"there are numbers after the end of {strays[0]}" if strays else ""
+            return Payload(path.stat().st_size, quantise.norm_bound(parts, name), fault)
     except (codec.CorruptTensors, codec.TensorsDiffer, codec.NotFinite, storage.HashMismatch) as error:
-        return 0, str(error)
+        return Payload(fault=str(error))
+
+
+def _too_large(training: Training, given: HandedIn, payload: Payload) -> str:
+    """Return what is wrong when a contribution moves the model much farther than recent ones did, or an empty text."""
+    merged = Contribution.objects.filter(round__workload=training.workload_id, status="merged", norm_bound__gt=0)
+    recent = merged.order_by("-id").values_list("norm_bound", "steps")[:NORMS_LOOKED_AT]
+    if len(recent) < NORMS_KNOWN or not given.steps:
+        return ""
+    usual = median(bound / sqrt(steps) for bound, steps in recent)
+    times = payload.norm_bound / sqrt(given.steps) / usual
+    return f"it moves the parameters {times:.0f} times as far as recent ones did" if times > NORM_MAX else ""
 
 
 def _short(value: Any) -> str:

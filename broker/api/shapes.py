@@ -283,7 +283,7 @@ class ContributorShape(s.Serializer[Any]):
     received_at = s.DateTimeField()
     share = s.FloatField(allow_null=True)  # Of the mean.
     norm = s.FloatField(allow_null=True)
-    cosine = s.FloatField(allow_null=True)  # With the mean.
+    cosine = s.FloatField(allow_null=True)  # With the mean of the others.
     base = s.IntegerField()
     size_bytes = s.IntegerField()
     train_s = s.FloatField(allow_null=True)  # Since its last one, stall_s of it without a step.

@@ -179,7 +179,7 @@ async def wait(request: HttpRequest, version: int) -> HttpResponse:
     except ValueError:
         return plain(Refused(422, "invalid", "wait_s: a number of seconds"))
     called = request.GET.get("called") == "1"
-    await sync_to_async(rounds.heard)(placement=placement, version=version, called=called, now=timezone.now())
+    await sync_to_async(rounds.heard)(placement=placement, version=version, now=timezone.now())
     until = time.monotonic() + wait_s
     while True:
         status = await sync_to_async(queries.round_status)(placement, version, called=called)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 CHARACTERS = 96
-SIZES = {"small": (64, 2), "large": (256, 4)}  # Width and layers: 115,000 and 3,200,000 parameters.
+# Width and layers: 115,000, 3,200,000 and 10,800,000 parameters.
+SIZES = {"small": (64, 2), "large": (256, 4), "proof": (384, 6)}
 HELD_OUT = 1024  # Windows at the end of the text that nobody trains on.
 
 
@@ -38,10 +39,14 @@ class Gpt(nn.Module):
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the cross entropy, nats a character. inputs, targets: [batch, context]."""
+        return functional.cross_entropy(self.logits(inputs).flatten(0, 1), targets.flatten())
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Return what may follow each character: [batch, length, characters]. inputs: [batch, length <= context]."""
         x = self.embedding(inputs) + self.place.weight[: inputs.shape[1]]
         for block in self.blocks:
-            x = block(x, src_mask=self.mask, is_causal=True)
-        return functional.cross_entropy(self.head(self.last(x)).flatten(0, 1), targets.flatten())
+            x = block(x, src_mask=self.mask[: inputs.shape[1], : inputs.shape[1]], is_causal=True)
+        return self.head(self.last(x))
 
 
 class Windows(torch.utils.data.Dataset[Any]):

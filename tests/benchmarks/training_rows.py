@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -142,21 +143,54 @@ def samples_wrong(workload_id: int, total: int) -> int:
 
 def replayed(workload_id: int) -> tuple[Floats, bool]:
     """Return theta as the updates lead to it from the first parameters, and whether all fingerprints agree."""
+    training, alike, count = Training.objects.get(pk=workload_id), True, 0
+    theta = np.empty(0, np.float32)
+    for version, theta in versions(workload_id):
+        round_ = Round.objects.filter(workload=workload_id, version=version - 1).first()
+        alike &= round_ is None or outer.fingerprint(theta) == round_.fingerprint
+        count = version
+    return theta, alike and count == training.version and outer.fingerprint(theta) == training.fingerprint
+
+
+def versions(workload_id: int) -> Iterator[tuple[int, Floats]]:
+    """Give (version, theta) from the first on, as the updates lead to each. One vector, changed in place."""
     training = Training.objects.get(pk=workload_id)
     layout = Layout(training.tensors)
     with storage.local(training.initial_sha256) as path:
         unread = np.broadcast_to(np.float32(0), [layout.size])
         theta = layout.flat(wire.read_named(path, like=layout.named(unread)))
-    alike = True
-    rounds = list(Round.objects.filter(workload=workload_id, state=Round.State.CLOSED).order_by("version"))
+    yield 0, theta
+    rounds = Round.objects.filter(workload=workload_id, state=Round.State.CLOSED).order_by("version")
     with TemporaryDirectory(prefix="gpuyard-bench-") as directory:
-        for round_ in rounds:
+        for number, round_ in enumerate(rounds):
+            assert round_.version == number, "a round is missing"
             path = Path(directory) / "update"
             path.write_bytes(storage.get(round_.update_sha256))
             name, arrays = wire.read(path, size=layout.size)
-            alike &= outer.apply(theta, arrays, name) == round_.fingerprint
-    alike &= [round_.version for round_ in rounds] == list(range(training.version or 0))
-    return theta, alike and outer.fingerprint(theta) == training.fingerprint
+            outer.apply(theta, arrays, name)
+            yield number + 1, theta
+
+
+def rounds(workload_id: int) -> list[dict[str, Any]]:
+    """Return what each closed round was: {version, sites, samples, loss, update_bytes, merge_s, stall_s}."""
+    rows = []
+    for round_ in Round.objects.filter(workload=workload_id, state=Round.State.CLOSED).order_by("version"):
+        given = list(round_.contributions.filter(status="merged"))
+        told = [(one.loss, one.samples) for one in given if one.loss is not None]
+        rows.append(
+            {
+                "version": round_.version,
+                "sites": len(given),
+                "samples": sum(one.samples for one in given),
+                "loss": sum(loss * samples for loss, samples in told) / sum(samples for _, samples in told)
+                if told
+                else None,
+                "update_bytes": round_.update_bytes,
+                "merge_s": round_.merge_s or 0.0,
+                "stall_s": max((one.stall_s or 0.0 for one in given), default=0.0),
+            }
+        )
+    return rows
 
 
 def parameters(workload_id: int, theta: Floats) -> dict[str, Any]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -184,9 +185,12 @@ class TestStream:
         seen, place = changes.since(start, {}, now=NOON)
         go_on.set()
         thread.join()
-        later, _ = changes.since(place, {}, now=NOON)
+        told, late_s = [json.loads(change.text)["provider"] for change in seen], time.monotonic() + 20
+        # Transactions in other databases of this server, which is tests that run beside, hold the place back as well.
+        while len(told) < 2 and time.monotonic() < late_s:
+            later, place = changes.since(place, {}, now=NOON)
+            told += [json.loads(change.text)["provider"] for change in later]
 
-        told = [json.loads(change.text)["provider"] for change in (*seen, *later)]
         assert sorted(told) == ["fake", "quick"]
 
     def test_a_place_that_is_none_is_refused(self, ada):

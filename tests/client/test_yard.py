@@ -47,7 +47,9 @@ BILL: dict[str, Any] = {
 ROUND = {
     "version": 1,
     "opened_at": "2026-11-22T10:02:00Z",
+    "called_at": "2026-11-22T10:02:16Z",
     "closed_at": None,
+    "merge_s": None,
     "contributors": [
         {
             "site": "home/berlin",
@@ -60,6 +62,12 @@ ROUND = {
             "share": 0.5,
             "norm": 1.25,
             "cosine": None,
+            "base": 1,
+            "size_bytes": 120_000,
+            "train_s": 16.0,
+            "stall_s": 0.25,
+            "put_s": 1.5,
+            "fetch_s": None,
         }
     ],
     "samples": 320,

@@ -119,7 +119,7 @@ def test_it_tells_how_long_each_delta_was_and_how_much_it_agreed():
     norm = float(np.linalg.norm(one))
     assert merged.norms == pytest.approx([norm, 2 * norm], rel=1e-4)
     assert merged.cosines == pytest.approx([1, 1], rel=1e-4)
-    assert opposed.cosines == pytest.approx([-1, 1], rel=1e-4)
+    assert opposed.cosines == pytest.approx([-1, -1], rel=1e-4)
 
 
 def test_more_samples_in_as_many_steps_weigh_by_their_square():
@@ -166,7 +166,7 @@ def test_the_compiled_pass_gives_the_bits_of_numpy(sites, factor, monkeypatch):
         assert all((update[name] == same[name]).all() for name in update)
         assert all((a == b).all() for a, b in zip(compiled.vectors, plain.vectors, strict=True))
         assert one.norms == pytest.approx(other.norms, rel=1e-4)
-        assert one.cosines == pytest.approx(other.cosines, rel=1e-3, abs=1e-6)
+        assert one.cosines == pytest.approx(other.cosines, rel=1e-3, abs=1e-4)
 
 
 def test_the_hub_gets_by_without_torch():

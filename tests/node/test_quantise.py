@@ -54,6 +54,16 @@ def test_top2_keeps_place_and_sign_of_the_64_largest_of_4096():
 
 
 @pytest.mark.parametrize("codec", CODECS)
+def test_no_norm_is_larger_than_its_bound(codec):
+    for vector in (normal(9000), np.eye(1, 9000, 77, dtype=np.float32)[0] * 5):
+        parts = quantise.encode(vector, codec)
+        norm, bound = np.linalg.norm(quantise.decode(parts, codec, size=9000)), quantise.norm_bound(parts, codec)
+
+        assert norm <= bound * (1 + 1e-5)
+        assert quantise.norm_bound(quantise.encode(vector * 30, codec), codec) == pytest.approx(30 * bound, rel=1e-3)
+
+
+@pytest.mark.parametrize("codec", CODECS)
 def test_zeros_stay_zeros(codec):
     assert not there_and_back(np.zeros(5000, np.float32), codec).any()
 

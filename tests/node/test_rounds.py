@@ -239,7 +239,7 @@ def test_one_site_evaluates_and_no_round_waits_for_it(broker, start_site):
 
     assert "evaluated" in sites[0].said.read_text()
     assert "evaluated" not in sites[1].said.read_text()
-    assert max(row["stall_s"] for row in broker.hub.history if row["site"] == 2) < 1.0
+    assert max(row["stall_s"] for row in broker.hub.history if row["site"] == 2) < 2.5
     assert broker.hub.away, "the rounds meanwhile went on without it"
     assert merged_once(broker.hub, 1200)
     assert sites[0].outcome() == sites[1].outcome()

@@ -30,8 +30,8 @@ def sites(make_host, order_run, settle, clock):
     order_run()
     settle(*agents, seconds=5)
     made = [Site(agent.client, next(iter(agent.orders.values())), total=800) for agent in agents]
-    clock.now = datetime.now(UTC)  # As the hub's process has it.
     for site in made:
+        site.clock = clock
         site.hello()
     return made
 
@@ -68,6 +68,7 @@ def wait_for(what, within_s: float = 20.0) -> float:
 
 
 def hand_in(sites, pull: float = 0.1) -> None:
+    sites[0].clock.now = datetime.now(UTC)  # As the hub's process has it.
     leased = [site.lease()[1] for site in sites]
     for site, ranges in zip(sites, leased, strict=True):
         assert site.give(ranges, pull=pull)["status"] == "accepted"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from django.db import IntegrityError, transaction
 
+from offers.models import Refusal
 from tests.conftest import THETA, Site, hello_body, packed_delta
 from workloads import hub, queries, storage
 from workloads.models import Contribution, Placement, Round, SampleRange, Training, Workload
@@ -125,7 +126,7 @@ def test_a_site_that_does_not_answer_the_call_is_given_up_within_seconds(sites, 
     leased = [site.lease()[1] for site in sites]
     clock.forward(seconds=60)
     sites[0].give(leased[0])
-    clock.forward(seconds=1.9)
+    clock.forward(seconds=0.9)
     close_round(clock)
     assert Training.objects.get().version == 0
     clock.forward(seconds=0.2)
@@ -195,8 +196,10 @@ def test_what_comes_too_late_for_a_round_is_in_the_next(sites, clock):
     sites[0].give(leased[0])
     clock.forward(seconds=3)
     close_round(clock)
+    clock.forward(seconds=9)
     answer = sites[1].give(leased[1])
     assert answer["status"] == "late"
+    assert Placement.objects.get(pk=sites[1].placement).late_s == 12, "the next round waits for it"
     assert "closed" in answer["why"]
     assert covered(holder=sites[1].placement, contribution=None) == list(range(100, 200))
 
@@ -303,6 +306,49 @@ def test_a_bad_contribution_is_refused_with_a_reason_and_the_model_is_untouched(
     assert Training.objects.get().fingerprint == before
     assert covered(merged_version=None, holder=None) == list(range(100))
     assert sites[0].lease()[0] == "leased", "it may try again"
+
+
+def test_a_contribution_that_goes_much_farther_than_others_is_refused(sites, clock):
+    Training.objects.update(total_samples=4000)
+    for _ in range(3):
+        leased = [site.lease()[1] for site in sites]
+        for site, ranges in zip(sites, leased, strict=True):
+            site.give(ranges, pull=0.1)
+        close_round(clock)
+    leased = [site.lease()[1] for site in sites]
+
+    assert sites[0].give(leased[0], pull=1.9)["status"] == "accepted"
+    answer = sites[1].give(leased[1], pull=2.1)
+
+    assert answer == {"status": "refused", "why": "it moves the parameters 21 times as far as recent ones did"}
+
+
+@pytest.fixture
+def three(make_host, order_run, settle, clock):
+    """Three sites that train."""
+    agents = [make_host(name, f"home/{name}") for name in ("berlin", "paris", "rome")]
+    order_run(sites=3)
+    settle(*agents, seconds=5)
+    made = [Site(agent.client, next(iter(agent.orders.values()))) for agent in agents]
+    for site in made:
+        site.hello()
+    Training.objects.update(total_samples=9000)
+    return made
+
+
+@pytest.mark.parametrize(("pulls", "leaves"), [((-0.1, -0.1), True), ((-0.1, 0.1, -0.1), False)])
+def test_a_site_that_pulls_against_the_others_twice_running_is_sent_away(three, clock, pulls, leaves):
+    for pull in pulls:
+        leased = [site.lease()[1] for site in three]
+        for site, ranges, each in zip(three, leased, (0.1, 0.1, pull), strict=True):
+            site.give(ranges, pull=each)
+        close_round(clock)
+
+    stranger = Placement.objects.get(pk=three[2].placement)
+    assert (stranger.drain_requested_at is not None) is leaves
+    assert all(other.drain_requested_at is None for other in Placement.objects.exclude(pk=stranger.pk))
+    assert Refusal.objects.filter(why__contains="point away from the others': cosine -1.00").exists() is leaves
+    assert three[2].lease()[0] == ("drain" if leaves else "leased")
 
 
 def test_bytes_that_are_no_tensors_are_refused(sites):

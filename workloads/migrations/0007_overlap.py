@@ -23,6 +23,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='contribution',
+            name='norm_bound',
+            field=models.FloatField(null=True),
+        ),
+        migrations.AddField(
+            model_name='contribution',
             name='put_s',
             field=models.FloatField(null=True),
         ),

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import QuerySet
 
+from offers import refusals
 from workloads import hub, operations, pace, queries, rounds, samples, storage
 from workloads.lifecycle import born
 from workloads.machine import Hop, Machine, Move, Nap
@@ -19,10 +20,11 @@ round_machine = Machine(Round, final={State.CLOSED, State.ABANDONED}, claim_for=
 # The few numbers that each of several sites names are together too many for one update of the same kind.
 UPDATE_CODEC = {"top2": "int4"}
 # How long a round that one site has handed in waits for the others. What is not known yet of a site:
-ANSWERS_S, LATE_S = 2.0, 20.0
+ANSWERS_S, LATE_S = 1.0, 20.0
 # What is known is stretched a little; a site that hands in later has lost nothing, its work is in its next one.
 STRETCH, MARGIN_S = 1.5, 0.3
-LATE_MAX_S = 60.0
+# Independent contributions of a million numbers have cosines of +-.001; against the others is less than that.
+AGAINST, STRANGER_AMONG = -0.05, 3
 DIVERGED_MAX = 3  # More tries than these change nothing.
 SILENT_S = 4.0  # A leader that knows of the call asks every second.
 
@@ -76,7 +78,7 @@ def _patience_s(site: Placement, called_at: datetime | None, now: datetime) -> f
 
 
 def _expected(known_s: float | None, unknown_s: float) -> float:
-    return unknown_s if known_s is None else min(STRETCH * known_s + MARGIN_S, LATE_MAX_S)
+    return unknown_s if known_s is None else STRETCH * known_s + MARGIN_S
 
 
 def _missing(round_: Round) -> QuerySet[Placement]:
@@ -111,6 +113,7 @@ def _commit(round_: Round, given: list[Contribution], closed: hub.Closed, now: d
     for contribution, figures in zip(given, closed.given, strict=True):
         Contribution.objects.filter(pk=contribution.pk).update(status="merged", **figures)
     samples.merge(given, round_.version)
+    _send_strangers_away(round_, given, closed, now)
     rounds.release_late(round_)
     Round.objects.create(
         workload_id=workload_id, version=round_.version + 1, opened_at=now, state=State.OPEN, **born(now)
@@ -118,6 +121,23 @@ def _commit(round_: Round, given: list[Contribution], closed: hub.Closed, now: d
     Workload.objects.filter(pk=workload_id).update(reported_at=now)
     if "snapshot_sha256" in closed.training:
         _keep_checkpoint(training, closed, now)
+
+
+def _send_strangers_away(round_: Round, given: list[Contribution], closed: hub.Closed, now: datetime) -> None:
+    """A site whose contributions point away from the others' twice running leaves, and another takes its place."""
+    if len(given) < STRANGER_AMONG:
+        return  # Of two that disagree nobody knows who is right.
+    for contribution, figures in zip(given, closed.given, strict=True):
+        mine = Contribution.objects.filter(placement=contribution.placement_id, status="merged", partial=False)
+        before = mine.exclude(pk=contribution.pk).order_by("-id").first()
+        if before is None or before.cosine is None or max(before.cosine, figures["cosine"]) > AGAINST:
+            continue
+        if before.round.contributions.filter(status="merged").count() < STRANGER_AMONG:
+            continue
+        why = f"its contributions point away from the others': cosine {before.cosine:.2f}, {figures['cosine']:.2f}"
+        operations.request_drain(placement_id=contribution.placement_id, why=why, now=now)
+        for lease in contribution.placement.leases.all():
+            refusals.remember(offer=lease.offer, reason=refusals.FAILED, why=why, now=now)
 
 
 def _paced(training: Training, given: list[Contribution]) -> dict[str, object]:

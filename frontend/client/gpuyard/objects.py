@@ -235,6 +235,12 @@ class Contribution(TypedDict):
     share: float | None
     norm: float | None
     cosine: float | None
+    base: int
+    size_bytes: int
+    train_s: float | None
+    stall_s: float | None
+    put_s: float | None
+    fetch_s: float | None
 
 
 class Round(TypedDict):
@@ -242,7 +248,9 @@ class Round(TypedDict):
 
     version: int
     opened_at: str
+    called_at: str | None
     closed_at: str | None
+    merge_s: float | None
     contributors: list[Contribution]
     samples: int
     update_sha256: str

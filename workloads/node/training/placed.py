@@ -156,8 +156,8 @@ class Placed:
                 return "last", []
             if leases.is_dry:
                 self._count_what_is_out()
-                if leader.is_due(self._work, is_out=True):
-                    self._hand_in()
+            if leader.is_due(self._work, is_out=leases.is_dry):
+                self._hand_in()
             leader.wait(lambda: leases.has_any() or leader.has_news() or leader.drain_wanted(), timeout_s=0.2)
 
     def _word(self) -> int:

@@ -26,6 +26,12 @@ Parts = dict[str, np.ndarray]
 
 STRIDE = 4096
 TOP = 64  # Of STRIDE numbers.
+BOUNDS = {  # Which array says how large numbers may be, in what they are at most, how many each item stands for.
+    "fp16": ("scales", 1, 256),
+    "int8": ("scales", 127, 256),
+    "int4": ("scales", 7, 128),
+    "top2": ("levels", 1, TOP),
+}
 
 
 class Unpackable(ValueError):
@@ -86,6 +92,16 @@ def check(parts: Mapping[str, np.ndarray], codec: str, *, size: int) -> None:
         if parts[name].dtype != dtype or parts[name].shape != (items,):
             got = f"{parts[name].dtype}{list(parts[name].shape)}"
             raise Unpackable(f"{name} is {got}; {size} numbers in {codec} have {dtype}[{items}]")
+
+
+def norm_bound(parts: Mapping[str, np.ndarray], codec: str) -> float:
+    """Return a number that the norm of the vector is not larger than, from the scales alone: cheap, and no hiding."""
+    if codec == "fp32":
+        pieces = np.array_split(parts["values"], -(-len(parts["values"]) // (1 << 20)))
+        return float(np.sqrt(sum(float(np.vdot(piece, piece)) for piece in pieces)))
+    name, most, numbers = BOUNDS[codec]
+    scales = parts[name].astype(np.float64)
+    return float(most * np.sqrt(numbers * np.vdot(scales, scales)))
 
 
 def _by_block(vector: Floats, block: int, most: float) -> tuple[Floats, Floats]:

@@ -77,7 +77,7 @@ class Leader:
         self._sent: Sent | None = None
         self._unsaid: Floats | None = None  # What the bits of the contributions so far could not say.
         self._codec, self.sync_every_steps = "", 1
-        self._called, self._put_s, self._fetch_s = -1, 0.0, 0.0
+        self._called, self._fetch_s = -1, 0.0
         self.evaluates = False  # Whether this site is the one to do so.
         self.is_away = False  # The loop is busy with something else than steps: rounds need not wait for it.
         self._failure: BaseException | None = None
@@ -186,8 +186,8 @@ class Leader:
         return until()
 
     def is_settled(self) -> bool:
-        """Whether nothing is under way: what was sent is merged, or will never be."""
-        return self._sent is None or bool(self._moved) or self._sent.status in ("late", "refused")
+        """Whether nothing is under way: what was sent is merged, or has not come to be."""
+        return self._sent is None or bool(self._moved) or self._sent.status == "refused"
 
     def leave(self, work: Work) -> None:
         """Hand in what is there and wait until the broker has it: this site leaves."""

@@ -105,6 +105,8 @@ def rounds(workload: WorkloadId, json: JsonFlag = False) -> None:
             f"{each['samples']:,}",
             str(each["steps"]),
             *("-" if each[name] is None else f"{each[name]:.4f}" for name in ("loss", "share", "norm", "cosine")),
+            *("-" if each[name] is None else f"{each[name]:.1f} s" for name in ("put_s", "fetch_s", "stall_s")),
+            "-" if not each["train_s"] else f"{each['samples'] / each['train_s']:,.0f}",
             size(row["update_bytes"]) if row["update_bytes"] else "-",
             text(each["why"]),
         ]
@@ -112,15 +114,13 @@ def rounds(workload: WorkloadId, json: JsonFlag = False) -> None:
         for each in row["contributors"]
     ]
     headers = [
-        "version", "closed", "took", "site", "status", "samples", "steps", "loss", "share", "norm", "cosine", "update",
-        "why",
+        "version", "closed", "took", "site", "status", "samples", "steps", "loss", "share", "norm", "cosine", "sent in",
+        "got in", "stood", "samples/s", "update", "why",
     ]  # fmt: skip
     if not rows:
         out.line("No round yet.")
         return
-    out.table(
-        headers, cells, right=["version", "took", "samples", "steps", "loss", "share", "norm", "cosine", "update"]
-    )
+    out.table(headers, cells, right=[name for name in headers if name not in ("closed", "site", "status", "why")])
     out.line(f"{len(rows)} rounds, {sum(row['samples'] for row in rows):,} samples.")
 
 
