@@ -20,6 +20,9 @@ from workloads.node.training import outer, quantise
 from workloads.node.training.layout import Floats
 
 BLOCK = 256  # Of int8.
+# What is left of the momentum after a step without it. At rest it would wait, and throw the model back to where it was
+# heading many rounds ago as soon as a second site is there again.
+FADE = np.float32(0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +58,7 @@ def merge(
     Take one outer step in place.
 
     theta, momentum, remainder: [size]; momentum and remainder are zeros before the first step, and with
-    momentum_factor 0 the momentum rests. update: arrays for `codec` of `size` numbers, filled with theta' - theta.
+    momentum_factor 0 the momentum plays no part and fades. update: arrays for `codec` of `size` numbers, filled with theta' - theta.
     """
     rate, factor = np.float32(lr), np.float32(momentum_factor)
     shares = np.array([delta.share for delta in deltas], np.float32)
@@ -101,6 +104,8 @@ def _in_any(
         momentum *= factor
         momentum += mean
         direction = mean + factor * momentum
+    else:
+        momentum *= FADE
     wanted = remainder - rate * direction
     parts = quantise.encode(wanted, codec)
     applied = quantise.decode(parts, codec, size=size)
@@ -169,6 +174,7 @@ def _pass(
                 wanted[i] = r[i] - rate * (mean[i] + factor * m[i])
         else:
             for i in range(BLOCK):
+                m[i] = m[i] * np.float32(0.5)  # FADE
                 wanted[i] = r[i] - rate * mean[i]
         top = np.int32(0)
         for i in range(BLOCK):  # Numbers without their sign are in the order of their bits.

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import sqrt
-from statistics import median
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Count, F, Max, QuerySet
+from django.db.models.functions import Sqrt
 
 from workloads import bell, hub, pace, samples, storage
 from workloads.lifecycle import born
@@ -22,8 +22,9 @@ from workloads.models import Contribution, Placement, Round, Training, Workload
 from workloads.node.training import codec, outer, quantise, wire
 from workloads.node.training.layout import Layout
 
-# A norm grows with the root of the steps or with the steps, and shrinks in a run: 20 times the usual is neither.
-NORM_MAX, NORMS_KNOWN, NORMS_LOOKED_AT = 20.0, 6, 20
+# Of the largest so far, for the root of the steps: recent ones would not do, since a model that has converged hardly
+# moves, and a newcomer with a fresh optimizer moves it as far as at the beginning.
+NORM_MAX, NORMS_KNOWN = 20.0, 6
 STALE_MAX = 1  # Versions that a contribution's first step may lie behind its round.
 ANSWERS_MAX_S, LATE_MAX_S = 5.0, 30.0
 FADES = 0.8  # A second of delay counts for so much when the next one is shorter.
@@ -346,14 +347,13 @@ def _read(given: HandedIn, training: Training) -> Payload:
 
 
 def _too_large(training: Training, given: HandedIn, payload: Payload) -> str:
-    """Return what is wrong when a contribution moves the model much farther than recent ones did, or an empty text."""
+    """Return what is wrong when a contribution moves the model much farther than any before, or an empty text."""
     merged = Contribution.objects.filter(round__workload=training.workload_id, status="merged", norm_bound__gt=0)
-    recent = merged.order_by("-id").values_list("norm_bound", "steps")[:NORMS_LOOKED_AT]
-    if len(recent) < NORMS_KNOWN or not given.steps:
+    known = merged.aggregate(count=Count("id"), most=Max(F("norm_bound") / Sqrt("steps")))
+    if known["count"] < NORMS_KNOWN or not given.steps:
         return ""
-    usual = median(bound / sqrt(steps) for bound, steps in recent)
-    times = payload.norm_bound / sqrt(given.steps) / usual
-    return f"it moves the parameters {times:.0f} times as far as recent ones did" if times > NORM_MAX else ""
+    times = payload.norm_bound / sqrt(given.steps) / known["most"]
+    return f"it moves the parameters {times:.0f} times as far as any contribution before" if times > NORM_MAX else ""
 
 
 def _short(value: Any) -> str:

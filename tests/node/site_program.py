@@ -70,7 +70,7 @@ def evaluate(run, model):
 
 def main(outcome, *words):
     options = {"seed": "0", "samples": "200", "size": "60", "batch": "4", "every": "5", "pause_s": "0", "mixed": "",
-               "accumulate": "1", "stop_at": "0", "evaluate_at": "0", "optimizers": "1"}  # fmt: skip
+               "accumulate": "1", "stop_at": "0", "first_s": "0", "evaluate_at": "0", "optimizers": "1"}  # fmt: skip
     options |= dict(word.split("=") for word in words)
     if "meeting" in options:
         join_the_group(options["meeting"])
@@ -83,6 +83,8 @@ def main(outcome, *words):
     with session(model, optimizers, sync_every_steps=int(options["every"]), seed=1) as run:
         batches = run.batches(Numbers(int(options["size"])), int(options["batch"]), samples=int(options["samples"]))
         for number, (x, y) in enumerate(batches, start=1):
+            if number == 1:
+                time.sleep(float(options["first_s"]))  # As torch.compile does.
             loss = (model(x) - y).square().mean()
             loss.backward()
             if number % int(options["accumulate"]) == 0:

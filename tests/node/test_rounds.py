@@ -245,6 +245,18 @@ def test_one_site_evaluates_and_no_round_waits_for_it(broker, start_site):
     assert sites[0].outcome() == sites[1].outcome()
 
 
+def test_no_round_waits_for_a_first_step(broker, start_site):
+    options = {"samples": 1200, "every": 10, "pause_s": 0.01}
+    sites = [start_site(1, **options), start_site(2, first_s=4, **options)]
+
+    for site in sites:
+        ends(site)
+
+    assert max(row["stall_s"] for row in broker.hub.history if row["site"] == 1) < 3
+    assert {site for site, _ in broker.hub.away} == {2}
+    assert merged_once(broker.hub, 1200)
+
+
 @pytest.mark.parametrize("samples", [200, 206])
 def test_gradients_of_several_batches_make_a_step(broker, start_site, samples):
     ends(start_site(1, samples=samples, every=6, accumulate=4))

@@ -88,7 +88,7 @@ def _missing(round_: Round) -> QuerySet[Placement]:
 
 
 def _settings(training: Training, sites: int) -> hub.Settings:
-    """A single site's outer step is the identity: it goes on where it was, and the momentum rests."""
+    """A single site's outer step is the identity: it goes on where it was, and the momentum fades."""
     codec = UPDATE_CODEC.get(training.codec, training.codec)
     if sites == 1:
         return hub.Settings(lr=1.0, momentum=0.0, codec=codec)

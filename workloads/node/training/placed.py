@@ -191,6 +191,7 @@ class Placed:
         if taken:
             self._work.ranges = data.joined([*self._work.ranges, *self._out])
             self._work.steps += taken
+            self._leader.is_away = False
             self._out = []
             step_s = (time.monotonic() - self._first_s) / self._steps.total
             ahead = min(max(AHEAD_STEPS, ceil(AHEAD_S / step_s)), max(AHEAD_STEPS, self._leader.sync_every_steps))

@@ -79,7 +79,7 @@ class Leader:
         self._codec, self.sync_every_steps = "", 1
         self._called, self._fetch_s = -1, 0.0
         self.evaluates = False  # Whether this site is the one to do so.
-        self.is_away = False  # The loop is busy with something else than steps: rounds need not wait for it.
+        self.is_away = True  # The loop is not at its steps, not yet or not now: rounds need not wait for it.
         self._failure: BaseException | None = None
         self.leases = Leases(self._new_line(), self._mood, self.changed, self._fail)
 
