@@ -58,7 +58,8 @@ def merge(
     Take one outer step in place.
 
     theta, momentum, remainder: [size]; momentum and remainder are zeros before the first step, and with
-    momentum_factor 0 the momentum plays no part and fades. update: arrays for `codec` of `size` numbers, filled with theta' - theta.
+    momentum_factor 0 the momentum plays no part and fades. update: arrays for `codec` of `size` numbers, filled with
+    theta' - theta.
     """
     rate, factor = np.float32(lr), np.float32(momentum_factor)
     shares = np.array([delta.share for delta in deltas], np.float32)
