@@ -72,7 +72,7 @@ def adamw(model: nn.Module, rate: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.1, fused=True)
 
 
-def held_out_loss(model: Gpt, windows: Windows) -> float:
+def held_out_loss(model: Gpt, windows: torch.utils.data.Dataset[Any]) -> float:
     """Return the mean loss over all windows, nats a character."""
     with torch.no_grad():
         batches = torch.utils.data.DataLoader(windows, batch_size=64)
