@@ -25,7 +25,6 @@ from workloads.node.training.layout import Layout
 # Of the largest so far, for the root of the steps: recent ones would not do, since a model that has converged hardly
 # moves, and a newcomer with a fresh optimizer moves it as far as at the beginning.
 NORM_MAX, NORMS_KNOWN = 20.0, 6
-STALE_MAX = 1  # Versions that a contribution's first step may lie behind its round.
 ANSWERS_MAX_S, LATE_MAX_S = 5.0, 30.0
 FADES = 0.8  # A second of delay counts for so much when the next one is shorter.
 
@@ -211,7 +210,7 @@ def contribute(*, placement: Placement, given: HandedIn, now: datetime) -> tuple
         if known is not None:
             return ("late" if known.status == "late" else "accepted"), known.why
         status, why = _judged(placement, round_, training, given, payload)
-        if status != "late" and (given.samples or payload.fault):
+        if status == "refused" or (status == "accepted" and given.samples):
             contribution = _kept(placement, round_, given, payload, status, why, now)
             if status == "accepted":
                 samples.use(placement, contribution, given.ranges)
@@ -238,7 +237,7 @@ def _judged(
         return "late", f"round {given.version} is closed; the newest is {training.version}"
     if Contribution.objects.filter(round=round_, placement=placement).exclude(status="refused").exists():
         return "late", f"round {given.version} has a contribution of this site already"
-    if not given.version - STALE_MAX <= given.base <= given.version:
+    if not given.version - outer.STALE_MAX <= given.base <= given.version:
         return "refused", f"its first step was taken from version {given.base}; {given.version} is too far from it"
     fault = payload.fault or samples.misuse(placement, given.ranges, samples=given.samples, steps=given.steps)
     fault = fault or _too_large(training, given, payload)
@@ -304,14 +303,17 @@ def members(workload_id: int) -> QuerySet[Placement]:
 
 
 def release_late(round_: Round) -> None:
-    """Contributions that came while the round was being merged are late: their samples are their sites' as before."""
+    """
+    Contributions that came while the round was being merged are late: their samples are their sites' as before.
+
+    Those of a site that has left, or has started anew and knows nothing of them, are free again.
+    """
     late = Contribution.objects.filter(round=round_, status="accepted")
-    here = late.filter(placement__state__in=Placement.MEMBER, placement__joined=True)
-    gone = list(late.exclude(pk__in=here).values_list("placement_id", flat=True))
-    samples.give_back(late)
+    know = late.filter(placement__state__in=Placement.MEMBER, placement__joined=True)
+    know = know.filter(received_at__gte=F("placement__hello_at"))
+    samples.give_back(late.exclude(pk__in=know), to_their_sites=False)
+    samples.give_back(know, to_their_sites=True)
     late.update(status="late", why="it came when the round was already being merged")
-    for placement_id in gone:
-        samples.free(placement_id)
 
 
 def _ring(round_: Round, now: datetime) -> None:

@@ -64,19 +64,23 @@ def misuse(placement: Placement, ranges: Ranges, *, samples: int, steps: int) ->
 
 def use(placement: Placement, contribution: Contribution, used: Ranges) -> None:
     """Mark the used parts of what the site holds."""
-    SampleRange.objects.filter(pk__in=_pieces(placement, used)).update(contribution=contribution)
+    SampleRange.objects.filter(pk__in=_pieces(placement.pk, used)).update(contribution=contribution)
 
 
-def give_back(contributions: QuerySet[Contribution]) -> None:
-    """What came too late is its site's as before."""
-    SampleRange.objects.filter(contribution__in=contributions).update(contribution=None)
+def give_back(contributions: QuerySet[Contribution], *, to_their_sites: bool) -> None:
+    """What came too late is its site's as before, or free again."""
+    used = SampleRange.objects.filter(contribution__in=contributions)
+    if to_their_sites:
+        used.update(contribution=None)
+    else:
+        used.update(contribution=None, holder=None, lease=None)
 
 
 def free(placement_id: int, ranges: Ranges | None = None) -> None:
     """What a site holds and has not used is anybody's again: all of it, or what of these ranges it holds."""
     mine = SampleRange.objects.filter(holder_id=placement_id, contribution=None)
     if ranges is not None:
-        mine = mine.filter(pk__in=_pieces(Placement(pk=placement_id), ranges))
+        mine = mine.filter(pk__in=_pieces(placement_id, ranges))
     mine.update(holder=None, lease=None)
 
 
@@ -93,15 +97,15 @@ def all_merged(training: Training) -> bool:
     return not SampleRange.objects.filter(workload=training.workload_id, merged_version=None).exists()
 
 
-def _pieces(placement: Placement, ranges: Ranges) -> list[int]:
+def _pieces(placement_id: int, ranges: Ranges) -> list[int]:
     """Cut what a site holds at the ends of these ranges; return the rows inside them."""
     inside: list[int] = []
     for start, end in ranges:
-        held = SampleRange.objects.filter(holder=placement, contribution=None, start__lt=end, end__gt=start)
+        held = SampleRange.objects.filter(holder=placement_id, contribution=None, start__lt=end, end__gt=start)
         for piece in list(held):
             if piece.start < start:
                 _cut(piece, start)
-                piece = SampleRange.objects.get(holder=placement, contribution=None, start=start)
+                piece = SampleRange.objects.get(holder=placement_id, contribution=None, start=start)
             _cut(piece, end)
             inside.append(piece.pk)
     return inside

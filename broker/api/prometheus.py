@@ -36,7 +36,7 @@ WORKLOAD_COUNTERS: list[tuple[str, str, Callable[[WorkloadFigures], float]]] = [
 SITE_GAUGES: list[tuple[str, str, Callable[[SiteFigures], float | None]]] = [
     ("share_ratio", "Weight of its contribution in the last round.", lambda one: one.share),
     ("contribution_norm", "Euclidean norm of its contribution.", lambda one: one.norm),
-    ("contribution_cosine", "Cosine of its contribution with the mean of all.", lambda one: one.cosine),
+    ("contribution_cosine", "Cosine of its contribution with the mean of the others.", lambda one: one.cosine),
     ("loss", "Mean loss over its part of the last round.", lambda one: one.loss),
     ("samples_per_second", "Samples in the last round over its time for them.", lambda one: one.samples_per_s),
 ]

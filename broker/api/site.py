@@ -28,6 +28,7 @@ WAIT_MAX_S = 25.0
 LOOK_EVERY_S = 0.1
 OBJECT_BYTES_MAX = 64 << 30
 ROWS_MAX = 2000
+INTEGER_MAX = 2**31 - 1  # Of a column.
 FIGURES = ("train_s", "stall_s", "put_s", "fetch_s")
 
 
@@ -81,7 +82,7 @@ def hello(request: HttpRequest, placement: Placement) -> HttpResponse:
         dataset_fingerprint=str(body.get("dataset_fingerprint") or "")[:64],
         total_samples=_count(body, "total_samples"),
         batch_size=_count(body, "batch_size"),
-        sync_every_steps=None if every is None else _count(body, "sync_every_steps"),
+        sync_every_steps=None if every is None else _count(body, "sync_every_steps", most=INTEGER_MAX),
         outer_lr=body.get("outer_lr"),
         outer_momentum=body.get("outer_momentum"),
         codec=str(name) if name else None,
@@ -131,7 +132,7 @@ def _get_object(request: HttpRequest, placement: Placement, digest: str) -> Http
 def samples(request: HttpRequest, placement: Placement) -> HttpResponse:
     """Lease samples."""
     body = body_of(request)
-    number, count = _count(body, "number"), _count(body, "count")
+    number, count = _count(body, "number", most=INTEGER_MAX), _count(body, "count")
     status, training, ranges = rounds.lease_samples(placement=placement, number=number, count=count, now=timezone.now())
     answer = {"status": status, "version": training.version, "ranges": [list(each) for each in ranges]}
     return JsonResponse(answer)
@@ -141,14 +142,14 @@ def samples(request: HttpRequest, placement: Placement) -> HttpResponse:
 def contributions(request: HttpRequest, placement: Placement) -> HttpResponse:
     """Take a contribution in."""
     body = body_of(request)
-    version, loss = int(body["version"]), body.get("loss")
+    version, loss = _count(body, "version", least=0, most=INTEGER_MAX), body.get("loss")
     figures = {name: _seconds(body.get(name)) for name in FIGURES}
     given = rounds.HandedIn(
         version=version,
-        base=int(body.get("base", version)),
+        base=_count({"base": version} | body, "base", least=0, most=INTEGER_MAX),
         sha256=str(body.get("sha256") or ""),
-        samples=int(body["samples"]),
-        steps=int(body["steps"]),
+        samples=_count(body, "samples", least=0),
+        steps=_count(body, "steps", least=0, most=INTEGER_MAX),
         ranges=[(int(start), int(end)) for start, end in body["ranges"]],
         partial=bool(body.get("partial")),
         loss=float(loss) if isinstance(loss, int | float) and abs(loss) < 1e300 else None,
@@ -236,8 +237,8 @@ def _plain(value: Any) -> bool:
     return isinstance(value, bool | str | int) or (isinstance(value, float) and value == value and abs(value) < 1e300)
 
 
-def _count(body: dict[str, Any], name: str) -> int:
+def _count(body: dict[str, Any], name: str, *, least: int = 1, most: int = 1 << 60) -> int:
     value = body[name]
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 1 << 60:
-        raise ValueError(f"{name} must be a whole number of at least 1")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"{name} must be a whole number from {least} to {most}")
     return value

@@ -40,7 +40,7 @@ LEAST_TURN_S = 60.0
 def main() -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--every", type=int, default=50)
     parser.add_argument("--lines", nargs="*", default=list(LINES), choices=LINES)

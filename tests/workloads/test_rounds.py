@@ -268,6 +268,48 @@ def test_the_samples_of_a_late_site_that_has_left_are_free(sites, clock, monkeyp
     assert covered(merged_version=None, holder=None, contribution=None) == list(range(100, 200))
 
 
+def test_a_site_that_starts_anew_does_not_hold_what_its_older_copy_was_late_with(sites, clock, monkeypatch):
+    leased = [site.lease()[1] for site in sites]
+    sites[0].give(leased[0])
+    clock.forward(seconds=30)
+    run = round_machine._run
+
+    def slow(step, subject, now):
+        move = run(step, subject, now)
+        sites[1].give(leased[1])
+        clock.forward(seconds=1)
+        sites[1].hello()
+        sites[1].lease()
+        return move
+
+    monkeypatch.setattr(round_machine, "_run", slow)
+    close_round(clock)
+
+    assert covered(merged_version=None, holder=None, contribution=None) == list(range(100, 200))
+    assert covered(holder=sites[1].placement) == list(range(200, 300)), "what it was leased since stays its own"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("samples", {"number": 2**31, "count": 1}),
+        ("samples", {"number": 0, "count": 1}),
+        ("samples", {"number": 1, "count": "all"}),
+        ("hello", hello_body(sync_every_steps=2**40)),
+        ("hello", hello_body(incarnation="x")),
+        ("contributions", {"version": 0, "samples": 1, "steps": 2**40, "ranges": [[0, 1]]}),
+        ("contributions", {"version": 2**40, "samples": 0, "steps": 0, "ranges": []}),
+        ("contributions", {"version": 0, "samples": 0, "steps": -1, "ranges": [[-5, 2**70]]}),
+        ("contributions", {"version": 0, "base": -1, "samples": 0, "steps": 0, "ranges": []}),
+    ],
+)
+def test_numbers_that_are_none_are_an_answer_not_an_accident(sites, path, body):
+    answer = sites[0].call("POST", path, body)
+
+    assert answer.status_code < 500
+    assert answer.status_code >= 400 or answer.json()["status"] == "refused"
+
+
 def test_the_same_contribution_twice_counts_once(sites, clock):
     _, ranges = sites[0].lease()
 

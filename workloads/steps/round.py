@@ -128,9 +128,11 @@ def _send_strangers_away(round_: Round, given: list[Contribution], closed: hub.C
     if len(given) < STRANGER_AMONG:
         return  # Of two that disagree nobody knows who is right.
     for contribution, figures in zip(given, closed.given, strict=True):
+        if figures["cosine"] > AGAINST:
+            continue
         mine = Contribution.objects.filter(placement=contribution.placement_id, status="merged", partial=False)
         before = mine.exclude(pk=contribution.pk).order_by("-id").first()
-        if before is None or before.cosine is None or max(before.cosine, figures["cosine"]) > AGAINST:
+        if before is None or before.cosine is None or before.cosine > AGAINST:
             continue
         if before.round.contributions.filter(status="merged").count() < STRANGER_AMONG:
             continue

@@ -19,6 +19,7 @@ import numpy as np
 from . import quantise
 from .layout import ALIGNED, Floats, Layout
 
+STALE_MAX = 1  # Versions that the first step of a contribution may lie behind its round.
 SLICE = 1 << 18  # Numbers; a multiple of every codec's stride.
 Answer = TypeVar("Answer")
 

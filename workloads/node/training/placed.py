@@ -52,7 +52,7 @@ class Placed:
         self._out: data.Ranges = []  # Handed out, without a step since.
         self._work = Work()
         self._steps_seen = 0
-        self._since_s = self._first_s = time.monotonic()
+        self._since_s = self._noted_s = time.monotonic()
         self._per_step = 0  # Until the first is dealt.
 
     @property
@@ -74,7 +74,7 @@ class Placed:
                 self._leader.leave(self._work)
             self._leader.close()
 
-    def lost(self, loss: Any) -> None:
+    def note_loss(self, loss: Any) -> None:
         """Note a loss of this step."""
         if self._leader:
             self._work.loss_sum = self._work.loss_sum + loss
@@ -193,7 +193,8 @@ class Placed:
             self._work.steps += taken
             self._leader.is_away = False
             self._out = []
-            step_s = (time.monotonic() - self._first_s) / self._steps.total
+            now_s = time.monotonic()
+            step_s, self._noted_s = (now_s - self._noted_s) / taken, now_s  # Of the last: the first takes longer.
             ahead = min(max(AHEAD_STEPS, ceil(AHEAD_S / step_s)), max(AHEAD_STEPS, self._leader.sync_every_steps))
             self._leader.leases.want(ahead * self._per_step)
         elif self._steps.total == 0 and data.count(self._out) >= self._leader.sync_every_steps * self._per_step:

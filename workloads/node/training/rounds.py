@@ -32,7 +32,6 @@ from .work import Work
 DRAINED = 75  # EX_TEMPFAIL, sysexits.h: not finished, and worth another try elsewhere.
 FEEDBACK = ("int4", "top2")  # With 8 bits and more, what is left unsaid is not worth a vector's memory.
 POLL_S, POLL_CALLED_S = 4.0, 1.0  # The hub gives up a site that knows of the call and is silent for 4 s.
-STALE_MAX = 1  # Versions that the first step of a contribution may lie behind its round.
 LEAVE_WITHIN_S = 8.0  # A host's notice may be 30 s.
 
 
@@ -138,7 +137,7 @@ class Leader:
                 self._unsaid = sent.unsaid if merged else None if refused else self._unsaid
         if sent is not None and moved and not merged and not refused:
             work = sent.work.before(work)  # It came too late: the work of both is in the next.
-        too_old = self._at.version - work.base > STALE_MAX and not merged
+        too_old = self._at.version - work.base > outer.STALE_MAX and not merged
         if refused or too_old or not work.steps or any(each is None for each in moved):
             weights.load(self._model, self.theta)
             return Work(base=self._at.version), work.ranges

@@ -152,7 +152,7 @@ class Run:
         """Report numbers of this step, plain or as tensors with one element. Never waits."""
         values = _detached(metrics)
         if "loss" in values and self._placed:
-            self._placed.lost(values["loss"])
+            self._placed.note_loss(values["loss"])
         if self._metrics:
             version = self._placed.version if self._placed else 0
             self._metrics.report(step=self._steps.total, version=version, values=values)
@@ -178,10 +178,11 @@ class Run:
                 batches = probed(batches, model=self._model, optimizer=self._optimizers[0], batch_size=batch_size)
             yield from batches
             return
+        fingerprint = getattr(dataset, "fingerprint", "")  # Others than ours may mean something else by it.
         hello = {
             "world": self.world,
             "dataset_samples": len(dataset),
-            "dataset_fingerprint": str(getattr(dataset, "fingerprint", "")),
+            "dataset_fingerprint": fingerprint if isinstance(fingerprint, str) else "",
             "total_samples": total,
             "batch_size": batch_size,
             **{name: value for name, value in self._wishes.items() if value is not None},
