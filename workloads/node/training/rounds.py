@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..link import Link, Refused
@@ -48,15 +49,30 @@ class SessionRefused(ValueError):
 
 @dataclass(slots=True)
 class Sent:
-    """A contribution on its way, or handed in and not yet merged. delta: theta - the parameters."""
+    """A contribution on its way, or handed in and not yet merged. delta: theta - the parameters, once it is known."""
 
     work: Work
-    version: int
-    delta: Floats
+    theta: Theta
+    held: weights.Held | None
     partial: bool
+    delta: Floats | None = None
     sha256: str = ""
     status: str = ""  # The broker's answer.
     unsaid: Floats | None = None  # What its bits could not say, once it is merged.
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """
+    A version that the loop has not taken.
+
+    shift: what it is to add to its parameters, [layout.size], None where only the version itself is known; staged: the
+    same beside them. merged: whether what was sent last is in it.
+    """
+
+    shift: Floats | None
+    staged: weights.Staged | None
+    merged: bool
 
 
 class Leader:
@@ -71,8 +87,7 @@ class Leader:
         self._line = self._new_line()
         self._layout = Layout(weights.described(model))
         self._theta = self._at = Theta.unknown(self._layout)  # The newest, and the one that the loop took.
-        self._moved: list[Floats | None] = []  # From the one to the other.
-        self._merged = False  # Whether what was sent last is in it.
+        self._news: News | None = None  # From the one to the other.
         self._sent: Sent | None = None
         self._unsaid: Floats | None = None  # What the bits of the contributions so far could not say.
         self._codec, self.sync_every_steps = "", 1
@@ -120,7 +135,7 @@ class Leader:
         """Whether there is a version that the loop has not taken. Raises what ended a thread."""
         if self._failure is not None:
             raise self._failure
-        return bool(self._moved) or (self._sent is not None and self._sent.status == "refused")
+        return self._news is not None or (self._sent is not None and self._sent.status == "refused")
 
     def take(self, work: Work) -> tuple[Work, data.Ranges]:
         """
@@ -129,28 +144,27 @@ class Leader:
         Return the work that is not merged now, and positions to train on again: of steps that were too old or refused.
         """
         with self.changed:
-            moved, sent, merged = self._moved, self._sent, self._merged
+            news, sent = self._news, self._sent
             refused = sent is not None and sent.status == "refused"
-            self._at, self._moved, self._merged = self._theta, [], False
-            if sent is not None and (moved or refused):
+            merged = news is not None and news.merged
+            self._at, self._news = self._theta, None
+            if sent is not None and (news or refused):
                 self._sent = None
                 self._unsaid = sent.unsaid if merged else None if refused else self._unsaid
-        if sent is not None and moved and not merged and not refused:
+        if sent is not None and news and not merged and not refused:
             work = sent.work.before(work)  # It came too late: the work of both is in the next.
         too_old = self._at.version - work.base > outer.STALE_MAX and not merged
-        if refused or too_old or not work.steps or any(each is None for each in moved):
+        if refused or too_old or not work.steps or news is None or news.staged is None:
             weights.load(self._model, self.theta)
             return Work(base=self._at.version), work.ranges
-        shift = sum(each for each in moved if each is not None)
-        if merged and sent is not None:
-            shift += sent.delta
+        weights.add(self._model, news.staged)
+        if merged:
             work.base = self._at.version
-        weights.shift(self._model, self._layout.named(shift))
         return work, []
 
     def is_due(self, work: Work, *, is_out: bool) -> bool:
         """Whether this work is to be handed in now; is_out: the loop has no samples at hand."""
-        if not work.steps or self._sent is not None or self._moved:
+        if not work.steps or self._sent is not None or self._news:
             return False
         return is_out or work.steps >= self.sync_every_steps or self._called == self._at.version
 
@@ -161,13 +175,12 @@ class Leader:
 
     def must_wait(self, work: Work) -> bool:
         """Whether the loop has trained as far ahead as it may."""
-        is_under_way = self._sent is not None and self._sent.status != "refused" and not self._moved
+        is_under_way = self._sent is not None and self._sent.status != "refused" and not self._news
         return is_under_way and work.steps >= self.sync_every_steps
 
     def hand_in(self, work: Work, *, partial: bool = False) -> None:
         """Send what the model learnt since the shared version, from a thread; `work` says of what it is made."""
-        delta = weights.difference(self._at.vector, self._model, self._layout)
-        sent = Sent(work, self._at.version, delta, partial)
+        sent = Sent(work, self._at, weights.Held(self._model), partial)
         with self.changed:
             self._sent = sent
         args = (lambda: self._send(sent),)
@@ -186,7 +199,7 @@ class Leader:
 
     def is_settled(self) -> bool:
         """Whether nothing is under way: what was sent is merged, or has not come to be."""
-        return self._sent is None or bool(self._moved) or self._sent.status == "refused"
+        return self._sent is None or self._news is not None or self._sent.status == "refused"
 
     def leave(self, work: Work) -> None:
         """Hand in what is there and wait until the broker has it: this site leaves."""
@@ -230,15 +243,27 @@ class Leader:
     def _move(self, answer: dict[str, Any], line: Line) -> None:
         started = time.monotonic()
         theta, moved = self._theta.follow(answer["state"], line.fetch)
-        with self.changed:
-            self._fetch_s = time.monotonic() - started
-            sent = self._sent
-            if sent is not None and not self._moved:
-                self._merged = bool(sent.sha256) and answer["merged"] == sent.sha256
-            self._theta = theta
-            self._moved.append(moved)
-            self._read_pace(answer["state"])
-            self.changed.notify_all()
+        self._fetch_s = time.monotonic() - started
+        is_told = False
+        while not is_told:
+            sent, before = self._sent, self._news
+            news = self._news_of(moved, before, sent, answer["merged"])
+            with self.changed:
+                if is_told := self._news is before:  # Else the loop has taken what came before.
+                    self._theta, self._news = theta, news
+                    self._read_pace(answer["state"])
+                    self.changed.notify_all()
+
+    def _news_of(self, moved: Floats | None, before: News | None, sent: Sent | None, merged_sha256: str | None) -> News:
+        """Add up what the loop is to take: `before` is not taken yet, so nothing was sent since."""
+        if before is not None:
+            merged, other = before.merged, before.shift
+        else:
+            merged = sent is not None and bool(sent.sha256) and merged_sha256 == sent.sha256
+            other = sent.delta if merged and sent is not None else np.zeros(1, np.float32)
+        shift = None if moved is None or other is None else moved + other
+        staged = None if shift is None else weights.staged(self._model, self._layout.named(shift))
+        return News(shift, staged, merged)
 
     def _read_pace(self, state: dict[str, Any]) -> None:
         self._codec, self.sync_every_steps = state["codec"], max(1, int(state["sync_every_steps"]))
@@ -248,12 +273,14 @@ class Leader:
         try:
             with TemporaryDirectory(prefix="gpuyard-") as directory:
                 path = Path(directory) / "contribution"
+                assert sent.held is not None
+                sent.delta, sent.held = sent.held.missing(sent.theta.vector, self._layout), None
                 sent.unsaid = self._pack(sent.delta, path)
                 sent.sha256 = line.put(path)
             put_s, work = time.monotonic() - started, sent.work
             loss = float(work.loss_sum) / work.losses if work.losses else None
             body = {
-                "version": sent.version,
+                "version": sent.theta.version,
                 "base": work.base,
                 "sha256": sent.sha256,
                 "samples": work.samples,
@@ -270,7 +297,7 @@ class Leader:
         finally:
             line.close()
         if answer["status"] == "refused":
-            say(f"the contribution to version {sent.version} was refused: {answer['why']}")
+            say(f"the contribution to version {sent.theta.version} was refused: {answer['why']}")
         with self.changed:
             sent.status = answer["status"]
             self.changed.notify_all()
