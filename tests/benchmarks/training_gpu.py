@@ -49,7 +49,7 @@ PEAK = {"H100": 989.4e12, "H200": 989.4e12}  # FLOPs/s in dense bf16, NVIDIA's d
 ROUND, TAU, SITES, CODEC = 50, 5, 4, "int8"
 RATE, WARM_UP, LEAST = 6e-4, 100, 0.1
 CORPUS_BYTES = 48 << 20
-# layers, heads, width, context, vocabulary; batch of the overhead and of one site of four; turns, steps of each, rounds.
+# shape: layers, heads, width, context, vocabulary. Batch of the overhead, of one site of four; turns, steps of each.
 FULL = {"shape": (12, 12, 768, 1024, 50304), "batch": 32, "site_batch": 8, "turns": 10, "turn": 20, "rounds": 24}
 SMALL = {"shape": (2, 2, 32, 64, 512), "batch": 4, "site_batch": 2, "turns": 2, "turn": 3, "rounds": 2}
 
