@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup run demo test import peers mutations bench-market bench-matching bench-training lint wheel lock clean-state
+.PHONY: help setup run demo test import peers mutations bench-market bench-matching bench-training bench-gpu lint wheel lock clean-state
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -95,6 +95,9 @@ bench-matching: setup ## measure the matching engine; the last line is one JSON 
 
 bench-training: setup ## measure the training runtime; the last line is one JSON object (PART="loss hub wan recovery faults goodput")
 	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.bench_training $(PART)
+
+bench-gpu: setup ## measure the training runtime on this machine's GPU (PART="check overhead placed loss")
+	@exec $(BIN)/python -m tests.benchmarks.training_gpu $(PART)
 
 proof: setup ## train 10 million parameters over three sites for 21 minutes; writes docs/proof.md and its picture
 	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.training_proof

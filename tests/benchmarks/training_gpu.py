@@ -4,7 +4,7 @@ What the training runtime costs on a GPU: the GPT of nanoGPT's size (124 million
 session_overhead_gpu: 1 - the tokens/s of a loop in a session that runs alone / those of the bare loop, the median of
 turns that the two take in one process. mfu: model FLOPs utilisation of the bare loop, (6 N + 12 layers width context)
 FLOPs a token (PaLM, arXiv 2204.02311) over the peak of the chip's data sheet, dense bf16.
-placed_overhead_gpu: the same for a session that is placed, int8, ROUND steps a round, before a stand-in of the broker
+placed_overhead_gpu: the same for a session that is placed, int8, PLACED_ROUND steps a round, before a stand-in of the broker
 in another process; stall_share_gpu: the part of its time in which the loop stood for it.
 Loss: four replicas through the real codec and merge, the answer TAU steps late, against synchronous training on as many
 samples and one site alone (a quarter of each batch); benefit kept is (alone - ours) / (alone - synchronous). The time
@@ -26,6 +26,7 @@ import random
 import statistics
 import sys
 import sysconfig
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.node.stand_in import StandIn
+from tests.node.stand_in import Hub, StandIn
 from workloads import outer_step
 from workloads.node import hardware
 from workloads.node.training import data, group, outer, quantise, session, weights, yardstick
@@ -47,6 +48,7 @@ from workloads.node.training.loop import Steps
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PEAK = {"H100": 989.4e12, "H200": 989.4e12}  # FLOPs/s in dense bf16, NVIDIA's data sheets of the SXM modules.
 ROUND, TAU, SITES, CODEC = 50, 5, 4, "int8"
+PLACED_ROUND = 120  # A round of 50 is over before its exchange: the broker's own pace would be about this.
 RATE, WARM_UP, LEAST = 6e-4, 100, 0.1
 CORPUS_BYTES = 48 << 20
 # shape: layers, heads, width, context, vocabulary. Batch of the overhead, of one site of four; turns, steps of each.
@@ -124,19 +126,19 @@ def overhead(sizes: dict[str, Any]) -> dict[str, Any]:
 
 def placed(sizes: dict[str, Any]) -> dict[str, Any]:
     """One placed site against the bare loop, in turns of whole rounds."""
-    dataset, batch, rounds = Bytes(sizes), sizes["batch"], max(2, sizes["rounds"] // 3)
-    total = rounds * ROUND * batch
+    dataset, batch, rounds = Bytes(sizes), sizes["batch"], max(2, sizes["rounds"] // 5)
+    total = rounds * PLACED_ROUND * batch
     trained = Trained(sizes)
-    bare = trained.loop(_plain(dataset, batch, 3 * ROUND * batch), lambda loss: None)
-    bare_s = [_seconds(bare, ROUND) for _ in range(3)][1:]
+    bare = trained.loop(_plain(dataset, batch, 3 * PLACED_ROUND * batch), lambda loss: None)
+    bare_s = [_seconds(bare, PLACED_ROUND) for _ in range(3)][1:]
     ours_end, theirs_end = multiprocessing.get_context("spawn").Pipe()
     broker = multiprocessing.get_context("spawn").Process(target=_stand_in, args=(theirs_end,))
     broker.start()
     os.environ.update(GPUYARD_SITE_URL=ours_end.recv(), GPUYARD_SITE_KEY="1.site-secret")
     try:
-        with session(trained.model, trained.optimizer, sync_every_steps=ROUND, codec=CODEC) as run:
+        with session(trained.model, trained.optimizer, sync_every_steps=PLACED_ROUND, codec=CODEC) as run:
             loop = trained.loop(run.batches(dataset, batch, samples=total), lambda loss: run.report(loss=loss))
-            times = [_seconds(loop, ROUND) for _ in range(rounds)]
+            times = [_seconds(loop, PLACED_ROUND) for _ in range(rounds)]
             assert next(loop, None) is None
         ours_end.send("end")
         history, fingerprint = ours_end.recv()
@@ -147,7 +149,7 @@ def placed(sizes: dict[str, Any]) -> dict[str, Any]:
     layout = Layout(weights.described(trained.plain))
     same = outer.fingerprint(layout.flat(weights.taken(trained.plain))) == fingerprint
     ratio = 1 - statistics.median(bare_s) / statistics.median(times[1:-1] or times)
-    whole = [one for one in history if one["steps"] >= ROUND // 2][1:]
+    whole = [one for one in history if one["steps"] >= PLACED_ROUND // 2][1:]
     return {
         "placed_overhead_gpu": round(ratio, 4),
         "stall_share_gpu": round(sum(one["stall_s"] for one in whole) / sum(one["train_s"] for one in whole), 4),
@@ -396,12 +398,41 @@ def _corpus(most: int) -> np.ndarray:
     return np.frombuffer(bytes(raw[:most]), np.uint8)
 
 
+class Aside(Hub):
+    """Merges in a thread, as a hub is another process: samples and parameters go on being served meanwhile."""
+
+    closing: threading.Thread | None = None
+
+    def close_if_complete(self) -> None:
+        """Of one site: close when it has handed in."""
+        if self.contributed and not self._is_closing():
+            self.closing = threading.Thread(target=super().close_if_complete)
+            self.closing.start()
+
+    def round(self, site: int, version: int, called: bool) -> dict[str, Any]:
+        """Nothing of a version that is not whole."""
+        if self._is_closing():
+            return {"status": "open", "version": version, "merged": None, "state": None, "evaluates": True}
+        return super().round(site, version, called)
+
+    def samples(self, site: int, body: dict[str, Any]) -> dict[str, Any]:
+        """The run is not done before its last version."""
+        if self._is_closing() and not self.free:
+            return {"status": "wait", "version": self.version, "ranges": []}
+        return super().samples(site, body)
+
+    def _is_closing(self) -> bool:
+        return self.closing is not None and self.closing.is_alive()
+
+
 def _stand_in(pipe: Any) -> None:
     """A broker for one site, in a process of its own, so that its merges are not in the site's time."""
-    broker = StandIn(settings=(1.0, 0.0), codec=CODEC)
+    broker = StandIn()
+    broker.hub = Aside(settings=(1.0, 0.0), codec=CODEC)
     broker.keys[1] = "site-secret"
     pipe.send(broker.url)
     pipe.recv()
+    time.sleep(1)  # The last answers go out.
     pipe.send((broker.hub.history, broker.hub.state["fingerprint"]))
 
 
