@@ -4,8 +4,8 @@ What the training runtime costs on a GPU: the GPT of nanoGPT's size (124 million
 session_overhead_gpu: 1 - the tokens/s of a loop in a session that runs alone / those of the bare loop, the median of
 turns that the two take in one process. mfu: model FLOPs utilisation of the bare loop, (6 N + 12 layers width context)
 FLOPs a token (PaLM, arXiv 2204.02311) over the peak of the chip's data sheet, dense bf16.
-placed_overhead_gpu: the same for a session that is placed, int8, PLACED_ROUND steps a round, before a stand-in of the broker
-in another process; stall_share_gpu: the part of its time in which the loop stood for it.
+placed_overhead_gpu: the same for a session that is placed, int8, PLACED_ROUND steps a round, before a stand-in of the
+broker in another process; stall_share_gpu: the part of its time in which the loop stood for it.
 Loss: four replicas through the real codec and merge, the answer TAU steps late, against synchronous training on as many
 samples and one site alone (a quarter of each batch); benefit kept is (alone - ours) / (alone - synchronous). The time
 of links is not in it.
