@@ -80,6 +80,7 @@ urlpatterns = [
     path("v1/site/initial", site.initial),
     path("v1/site/objects/<str:digest>", site.objects),
     path("v1/site/samples", site.samples),
+    path("v1/site/stop", site.stop),
     path("v1/site/contributions", site.contributions),
     path("v1/site/rounds/<int:version>", site.wait),
     path("v1/site/metrics", site.metrics),

@@ -107,7 +107,7 @@ def all_merged(workload_id: int) -> bool:
 
 
 def samples(workload_id: int) -> dict[str, int]:
-    """Return {total, merged, leased, free}; the last three add up to the first."""
+    """Return {total, merged, leased, free}; the last three add up to the first. Of a stopped run none is free."""
     training = Training.objects.filter(pk=workload_id).first()
     if training is None:
         return {"total": 0, "merged": 0, "leased": 0, "free": 0}
@@ -118,12 +118,9 @@ def samples(workload_id: int) -> dict[str, int]:
     held = Q(holder__isnull=False) | Q(contribution__isnull=False)
     leased = SampleRange.objects.filter(held, workload_id=workload_id, merged_version=None).aggregate(all=width)["all"]
     merged = sums["merged"] or 0
-    return {
-        "total": training.total_samples,
-        "merged": merged,
-        "leased": leased or 0,
-        "free": training.total_samples - merged - (leased or 0),
-    }
+    taken = merged + (leased or 0)
+    total = taken if training.stopped_at else training.total_samples
+    return {"total": total, "merged": merged, "leased": leased or 0, "free": total - taken}
 
 
 def last_metric(workload_id: int, name: str) -> tuple[float | None, int]:

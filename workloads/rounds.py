@@ -18,7 +18,7 @@ from django.db.models.functions import Sqrt
 
 from workloads import bell, hub, pace, samples, storage
 from workloads.lifecycle import born
-from workloads.models import Contribution, Placement, Round, Training, Workload
+from workloads.models import Contribution, Event, Placement, Round, Training, Workload
 from workloads.node.training import codec, outer, quantise, wire
 from workloads.node.training.layout import Layout
 
@@ -56,6 +56,8 @@ class Hello:
     outer_lr: float | None
     outer_momentum: float | None
     codec: str | None
+    quorum: int | None
+    grace_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +120,8 @@ def _first(said: Hello) -> dict[str, Any]:
         "outer_lr": said.outer_lr,
         "outer_momentum": said.outer_momentum,
         "samples_per_round": every * said.batch_size * said.world,
+        "quorum": said.quorum or 1,
+        "grace_s": said.grace_s,
         "codec": said.codec or pace.FIRST_CODEC,
         "is_codec_chosen": said.codec is None,
     }
@@ -170,6 +174,26 @@ def lease_samples(*, placement: Placement, number: int, count: int, now: datetim
         mine.update(idle_version=training.version)
         _ring(Round.objects.get(workload=training.workload_id, version=training.version), now)
     return "wait", training, []
+
+
+@transaction.atomic
+def stop(*, placement: Placement, why: str, now: datetime) -> None:
+    """
+    End the run early: sites train on what they have got, and then all is done. Raises SiteGone, NotReady.
+    """
+    training = _locked(placement)
+    if training.stopped_at is None:
+        Training.objects.filter(pk=training.pk).update(stopped_at=now)
+        state = placement.workload.state
+        Event.objects.create(
+            workload_id=training.pk,
+            subject_type="workload",
+            subject_id=training.pk,
+            from_state=state,
+            to_state=state,
+            why=f"the script at {placement.site} ends the run early: {why}"[:400],
+            at=now,
+        )
 
 
 def heard(*, placement: Placement, version: int, now: datetime) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet, Sum
 
 from workloads.models import Contribution, Placement, SampleRange, Training
 
@@ -24,6 +24,8 @@ def holds_any(placement: Placement) -> bool:
 def take(training: Training, placement: Placement, *, number: int, count: int) -> Ranges:
     """Lease up to `count` positions to a site, what others left before what is new. The Training row is locked."""
     taken: Ranges = []
+    if training.stopped_at:
+        return taken
     free = SampleRange.objects.filter(
         workload=training.workload_id, holder=None, contribution=None, merged_version=None
     ).order_by("start")
@@ -91,10 +93,21 @@ def merge(contributions: list[Contribution], version: int) -> None:
 
 
 def all_merged(training: Training) -> bool:
-    """Whether every sample is merged."""
-    if training.next_sample < training.total_samples:
-        return False
-    return not SampleRange.objects.filter(workload=training.workload_id, merged_version=None).exists()
+    """Whether every sample is merged; of a run that its script has stopped, every one that a site had got."""
+    open_ = SampleRange.objects.filter(workload=training.workload_id, merged_version=None)
+    if training.stopped_at:
+        return not open_.exclude(holder=None, contribution=None).exists()
+    return training.next_sample == training.total_samples and not open_.exists()
+
+
+def progress(training: Training) -> float:
+    """Return the share of the run's samples that sites have got, 0 to 1."""
+    if training.stopped_at:
+        return 1.0
+    free = SampleRange.objects.filter(
+        workload=training.workload_id, holder=None, contribution=None, merged_version=None
+    ).aggregate(all=Sum(F("end") - F("start")))["all"]
+    return (training.next_sample - (free or 0)) / training.total_samples
 
 
 def _pieces(placement_id: int, ranges: Ranges) -> list[int]:

@@ -20,6 +20,7 @@ from broker.api.agent import body_of, door
 from broker.api.errors import Refused, plain
 from broker.api.keys import calling_site
 from workloads import nodes, operations, queries, rounds, storage
+from workloads import samples as sample_rows
 from workloads.models import Placement, Training
 from workloads.node.training import codec
 from workloads.node.training.quantise import CODECS
@@ -83,9 +84,11 @@ def hello(request: HttpRequest, placement: Placement) -> HttpResponse:
         total_samples=_count(body, "total_samples"),
         batch_size=_count(body, "batch_size"),
         sync_every_steps=None if every is None else _count(body, "sync_every_steps", most=INTEGER_MAX),
-        outer_lr=body.get("outer_lr"),
-        outer_momentum=body.get("outer_momentum"),
+        outer_lr=_amount(body, "outer_lr"),
+        outer_momentum=_amount(body, "outer_momentum"),
         codec=str(name) if name else None,
+        quorum=None if body.get("quorum") is None else _count(body, "quorum", most=INTEGER_MAX),
+        grace_s=_amount(body, "grace_s"),
     )
     if said.codec is not None and said.codec not in CODECS:
         raise ValueError(f"codec must be one of {', '.join(CODECS)}")
@@ -94,6 +97,13 @@ def hello(request: HttpRequest, placement: Placement) -> HttpResponse:
     state = queries.state(training)
     answer = {"workload": placement.workload_id, "version": training.version, "state": state}
     return JsonResponse(answer | {"evaluates": queries.evaluates(placement)})
+
+
+def _amount(body: dict[str, Any], name: str) -> float | None:
+    value = _seconds(body.get(name))
+    if body.get(name) is not None and value is None:
+        raise ValueError(f"{name} must be a number, 0 or more")
+    return value
 
 
 def _check_world(placement: Placement, world: int) -> None:
@@ -135,7 +145,14 @@ def samples(request: HttpRequest, placement: Placement) -> HttpResponse:
     number, count = _count(body, "number", most=INTEGER_MAX), _count(body, "count")
     status, training, ranges = rounds.lease_samples(placement=placement, number=number, count=count, now=timezone.now())
     answer = {"status": status, "version": training.version, "ranges": [list(each) for each in ranges]}
-    return JsonResponse(answer)
+    return JsonResponse(answer | {"progress": sample_rows.progress(training)})
+
+
+@site_door("POST")
+def stop(request: HttpRequest, placement: Placement) -> HttpResponse:
+    """Let a script end the run early."""
+    rounds.stop(placement=placement, why=str(body_of(request).get("why") or "no reason given"), now=timezone.now())
+    return JsonResponse({})
 
 
 @site_door("POST")

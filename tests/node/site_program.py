@@ -70,7 +70,8 @@ def evaluate(run, model):
 
 def main(outcome, *words):
     options = {"seed": "0", "samples": "200", "size": "60", "batch": "4", "every": "5", "pause_s": "0", "mixed": "",
-               "accumulate": "1", "stop_at": "0", "first_s": "0", "evaluate_at": "0", "optimizers": "1"}  # fmt: skip
+               "accumulate": "1", "stop_at": "0", "first_s": "0", "evaluate_at": "0", "optimizers": "1",
+               "end_at": "0", "overlap": "1"}  # fmt: skip
     options |= dict(word.split("=") for word in words)
     if "meeting" in options:
         join_the_group(options["meeting"])
@@ -80,7 +81,8 @@ def main(outcome, *words):
     cut = len(trained) // int(options["optimizers"])
     optimizers = [torch.optim.SGD(part, lr=0.05) for part in (trained[:cut], trained[cut:]) if part]
     loss = torch.zeros(())  # A site that comes late may find everything done.
-    with session(model, optimizers, sync_every_steps=int(options["every"]), seed=1) as run:
+    overlap = options["overlap"] == "1"
+    with session(model, optimizers, sync_every_steps=int(options["every"]), seed=1, overlap=overlap) as run:
         batches = run.batches(Numbers(int(options["size"])), int(options["batch"]), samples=int(options["samples"]))
         for number, (x, y) in enumerate(batches, start=1):
             if number == 1:
@@ -97,6 +99,8 @@ def main(outcome, *words):
                 evaluate(run, model)
             if number == int(options["stop_at"]):
                 break
+            if number == int(options["end_at"]):
+                run.stop(f"the loss was good at {run.progress:.2f}")
         run.save(model, val_loss=loss)
     named = {name: tensor.float().tolist() for name, tensor in model.named_parameters()}
     Path(outcome).write_text(json.dumps(named))

@@ -39,6 +39,7 @@ class Hub:
         self.leased, self.contributed, self.history, self.rows, self.artifacts = {}, {}, [], {}, []
         self.refuse_next, self.refused = None, []
         self.is_held = False  # No round closes.
+        self.why_stopped = ""
 
     def hello(self, site, body):
         plan = {key: body[key] for key in ("dataset_samples", "total_samples", "tensors")}
@@ -74,12 +75,16 @@ class Hub:
 
     def samples(self, site, body):
         def answer(status, ranges=()):
-            return {"status": status, "version": self.version, "ranges": list(ranges)}
+            left = sum(end - start for start, end in self.free)
+            progress = 1 - left / self.plan["total_samples"]
+            return {"status": status, "version": self.version, "ranges": list(ranges), "progress": progress}
 
         if site in self.draining:
             return answer("drain")
         if sum(end - start for start, end in self.merged) == self.plan["total_samples"]:
             return answer("done")
+        if self.why_stopped:
+            return answer("wait" if any(self.leased.values()) or self.contributed else "done")
         if (site, body["number"]) in self.answers:
             return answer("leased", self.answers[site, body["number"]])
         taken, wanted = [], body["count"]
@@ -95,6 +100,10 @@ class Hub:
         self.leased[site] = self.leased.get(site, []) + taken
         self.answers[site, body["number"]] = taken
         return answer("leased", taken)
+
+    def stop(self, site, body):
+        self.why_stopped = body["why"]
+        return {}
 
     def contributions(self, site, body):
         if not body["samples"]:

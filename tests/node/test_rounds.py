@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -228,6 +229,36 @@ def test_a_loop_that_breaks_off_hands_in_what_it_has_done(broker, start_site):
     (row,) = broker.hub.history
     assert row["partial"]
     assert (row["steps"], row["samples"]) == (12, 48)
+
+
+def test_a_script_that_stops_early_ends_the_run_at_all_sites_with_the_same_bits(broker, start_site):
+    options = {"samples": 100_000, "every": 10, "pause_s": 0.01}
+    sites = [start_site(1, end_at=40, **options), start_site(2, **options)]
+
+    for site in sites:
+        ends(site)
+
+    share = float(broker.hub.why_stopped.rpartition(" ")[2])
+    merged = [position for start, end in broker.hub.merged for position in range(start, end)]
+    assert len(merged) == len(set(merged)) < 10_000
+    assert share * 100_000 <= len(merged) + 1000
+    assert not any(broker.hub.leased.values()), "what sites had got was trained on"
+    assert sites[0].outcome() == sites[1].outcome()
+
+
+def test_without_overlap_a_site_waits_for_each_update(broker, start_site):
+    broker.hub.is_held = True
+    site = start_site(1, samples=400, every=20, overlap=0)
+    wait_for(lambda: broker.hub.contributed)
+    wait_for(lambda: len(broker.hub.rows) >= 20)
+    time.sleep(0.5)
+    with broker.lock:
+        assert len(broker.hub.rows) == 20
+        broker.hub.is_held = False
+        broker.hub.close_if_complete()
+
+    ends(site)
+    assert [(row["base"], row["steps"]) for row in broker.hub.history] == [(version, 20) for version in range(5)]
 
 
 def test_one_site_evaluates_and_no_round_waits_for_it(broker, start_site):

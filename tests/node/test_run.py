@@ -100,6 +100,19 @@ def test_several_models_train_in_one_session_and_a_compiled_one_keeps_its_names(
     assert sorted(safetensors.torch.load_file(tmp_path / "model.safetensors")) == ["bias", "weight"]
 
 
+def test_alone_a_run_that_is_stopped_deals_no_more_and_knows_how_far_it_is():
+    model, optimizer = fresh()
+    seen = []
+    with session(model, optimizer) as run:
+        for batch in run.batches(Line(), batch_size=16, samples=160):
+            step(model, optimizer, batch)
+            seen.append(run.progress)
+            if len(seen) == 4:
+                run.stop("it is good enough")
+
+    assert seen == [0.1, 0.2, 0.3, 0.4]
+
+
 def test_a_second_session_is_an_error():
     model, optimizer = fresh()
     with session(model, optimizer), pytest.raises(RuntimeError, match="called twice"):
@@ -140,7 +153,15 @@ def test_outside_of_the_with_block_it_deals_nothing():
         run.batches(Line())
 
 
-@pytest.mark.parametrize(("wish", "why"), [({"codec": "int3"}, "codec is 'int3'"), ({"sync_every_steps": 0}, "is 0")])
+@pytest.mark.parametrize(
+    ("wish", "why"),
+    [
+        ({"codec": "int3"}, "codec is 'int3'"),
+        ({"sync_every_steps": 0}, "is 0"),
+        ({"quorum": 0}, "quorum is 0"),
+        ({"grace_s": float("nan")}, "grace_s is nan"),
+    ],
+)
 def test_wishes_that_mean_nothing_are_refused_at_once(wish, why):
     model = torch.nn.Linear(1, 1)
 

@@ -22,6 +22,9 @@ class Training(models.Model):
     is_codec_chosen = models.BooleanField(default=False)  # the codec likewise.
     outer_lr = models.FloatField(null=True)  # null: chosen from the rounds that are planned.
     outer_momentum = models.FloatField(null=True)
+    quorum = models.PositiveIntegerField(default=1)  # A round closes with so many sites, or all where there are fewer.
+    grace_s = models.FloatField(null=True)  # After the call, for sites that answer; null: as late as each usually is.
+    stopped_at = models.DateTimeField(null=True)  # The script ended the run early: what is free is not trained on.
     samples_per_round = models.PositiveBigIntegerField()  # One site's, as the first planned it.
     next_sample = models.PositiveBigIntegerField(default=0)  # Positions from here on were never leased.
     version = models.PositiveIntegerField(null=True)  # null: the initial parameters have not come yet.

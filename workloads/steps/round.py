@@ -26,6 +26,7 @@ STRETCH, MARGIN_S = 1.5, 0.3
 # Independent contributions of a million numbers have cosines of +-.001; against the others is less than that.
 AGAINST, STRANGER_AMONG = -0.05, 3
 DIVERGED_MAX = 3  # More tries than these change nothing.
+QUORUM_LOOK_S = 5.0  # A contribution, and a site that leaves, ring before that.
 SILENT_S = 4.0  # A leader that knows of the call asks every second.
 
 
@@ -62,11 +63,14 @@ def open_(round_: Round, now: datetime) -> Move:
 
 def _wait_s(round_: Round, now: datetime) -> float:
     """Return for how many seconds the round still waits for somebody, as far as is known now; 0 when for nobody."""
-    waits = [_patience_s(site, round_.called_at, now) for site in _missing(round_)]
-    return max(waits, default=0.0)
+    training = Training.objects.get(pk=round_.workload_id)
+    missing = list(_missing(round_))
+    if missing and round_.contributions.filter(status="accepted").count() < training.quorum:
+        return QUORUM_LOOK_S
+    return max((_patience_s(site, round_.called_at, training.grace_s, now) for site in missing), default=0.0)
 
 
-def _patience_s(site: Placement, called_at: datetime | None, now: datetime) -> float:
+def _patience_s(site: Placement, called_at: datetime | None, grace_s: float | None, now: datetime) -> float:
     """Return for how long yet a site is waited for: one that does not answer the call is soon given up."""
     if called_at is None:
         return 30.0  # Only a site that left has handed in; the others are to train as long as ever.
@@ -74,7 +78,8 @@ def _patience_s(site: Placement, called_at: datetime | None, now: datetime) -> f
     if site.heard_at is None or site.heard_at < called_at:
         return _expected(site.answers_s, ANSWERS_S) - called_s
     silent_s = (now - site.heard_at).total_seconds()
-    return min(_expected(site.late_s, LATE_S) - called_s, SILENT_S - silent_s)
+    late_s = _expected(site.late_s, LATE_S) if grace_s is None else grace_s
+    return min(late_s - called_s, SILENT_S - silent_s)
 
 
 def _expected(known_s: float | None, unknown_s: float) -> float:

@@ -26,6 +26,7 @@ class Leases(threading.Thread):
         self.wanted = 0
         self.is_dry = False  # There are none to be had now.
         self.is_drained = False  # The broker wants this site to leave.
+        self.progress = 0.0  # The share of the run's samples that sites have got; it does not fall.
         self.done_version: int | None = None  # All are merged, in the state of this version.
 
     def take(self) -> data.Ranges:
@@ -70,6 +71,7 @@ class Leases(threading.Thread):
         status = answer["status"]
         with self._changed:
             self._ready += [(int(start), int(end)) for start, end in answer["ranges"]]
+            self.progress = max(self.progress, float(answer.get("progress", 0.0)))
             self.is_dry, self.is_drained = status == "wait", status == "drain"
             if status == "done":
                 self.done_version = int(answer["version"])

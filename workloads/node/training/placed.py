@@ -39,13 +39,14 @@ class Placed:
     What changes parameters or needs samples happens at all ranks after the same step; handing in is rank 0's affair.
     """
 
-    def __init__(self, *, model: torch.nn.Module, steps: Steps, rank: int, world: int) -> None:
+    def __init__(self, *, model: torch.nn.Module, steps: Steps, rank: int, world: int, overlap: bool) -> None:
         self._model, self._steps, self._rank, self._world = model, steps, rank, world
         self._leader: Leader | None = None
         if rank == 0:
             from .rounds import Leader
 
-            self._leader = Leader(model=model, connect=connect, drain_file=os.environ.get("GPUYARD_DRAIN_FILE"))
+            drain_file = os.environ.get("GPUYARD_DRAIN_FILE")
+            self._leader = Leader(model=model, connect=connect, drain_file=drain_file, overlap=overlap)
         self._queue: data.Ranges = []  # Leased, the next to be handed out.
         self._is_last = False  # There is nothing to be leased now: a short step is better than none.
         self._is_done = False
@@ -54,6 +55,7 @@ class Placed:
         self._steps_seen = 0
         self._since_s = self._noted_s = time.monotonic()
         self._per_step = 0  # Until the first is dealt.
+        self.progress = 0.0  # The same at all ranks.
 
     @property
     def version(self) -> int:
@@ -128,7 +130,7 @@ class Placed:
         """The positions of the whole site's next step; none when all is done."""
         started = time.monotonic()
         while data.count(self._queue) < self._per_step and not (self._queue and self._is_last) and not self._is_done:
-            word, ranges = group.told(self._gathered() if self._leader else None)
+            word, ranges, self.progress = group.told(self._gathered() if self._leader else None)
             self._act(word)
             self._queue += ranges
             self._is_last, self._is_done = word == "last", word == "done"
@@ -138,10 +140,13 @@ class Placed:
         self._is_last = False
         return step
 
-    def _gathered(self) -> tuple[Any, data.Ranges]:
-        """Rank 0 waits for samples, or for what else is to happen first: (word, ranges)."""
-        leader = self._leader
-        assert leader is not None
+    def _gathered(self) -> tuple[Any, data.Ranges, float]:
+        """Rank 0 waits for samples, or for what else is to happen first: (word, ranges, progress of the run)."""
+        assert self._leader is not None
+        word, ranges = self._waited(self._leader)
+        return word, ranges, self._leader.leases.progress
+
+    def _waited(self, leader: Leader) -> tuple[Any, data.Ranges]:
         leases = leader.leases
         while True:
             if ranges := leases.take():
@@ -176,13 +181,18 @@ class Placed:
             word, self._steps.heard = self._steps.heard, 0
         self._act(word)
         if self._leader:
-            if self._leader.must_wait(self._work):
-                self._leader.wait(lambda: not self._leader.must_wait(self._work) or self._leader.drain_wanted())
-                if self._world == 1:
-                    self._act(self._word())
+            self._stand(self._leader)
             if self._leader.is_due(self._work, is_out=False):
                 self._hand_in()
+                self._stand(self._leader)
             self._work.stall_s += time.monotonic() - started
+
+    def _stand(self, leader: Leader) -> None:
+        """Wait as long as the loop may not go on without a new version."""
+        if leader.must_wait(self._work):
+            leader.wait(lambda: not leader.must_wait(self._work) or leader.drain_wanted())
+            if self._world == 1:
+                self._act(self._word())
 
     def _note(self) -> None:
         """Count the steps that were taken since the last look; the samples before them are in them."""

@@ -78,8 +78,10 @@ class News:
 class Leader:
     """Rank 0 of a placed site. `connect` makes a Link with the placement's key and these headers."""
 
-    def __init__(self, *, model: torch.nn.Module, connect: Callable[..., Link], drain_file: str | None) -> None:
-        self._model, self._drain_file = model, drain_file
+    def __init__(
+        self, *, model: torch.nn.Module, connect: Callable[..., Link], drain_file: str | None, overlap: bool = True
+    ) -> None:
+        self._model, self._drain_file, self._overlap = model, drain_file, overlap
         # A later incarnation fences an earlier one of the same placement, so it must grow: milliseconds since 1970.
         self._incarnation = time.time_ns() // 1_000_000
         self._mood, self.changed = Mood(), threading.Condition()
@@ -126,6 +128,10 @@ class Leader:
         weights.load(self._model, self._layout.named(self._theta.vector))
         threading.Thread(target=self._watched, args=(self._listen,), name="rounds", daemon=True).start()
         self.leases.start()
+
+    def stop(self, why: str) -> None:
+        """Ask the broker to end the run early."""
+        self._line.ask("POST", "/v1/site/stop", {"why": why})
 
     def drain_wanted(self) -> bool:
         """Whether the host's agent, or the broker, was told that this site must leave."""
@@ -176,7 +182,7 @@ class Leader:
     def must_wait(self, work: Work) -> bool:
         """Whether the loop has trained as far ahead as it may."""
         is_under_way = self._sent is not None and self._sent.status != "refused" and not self._news
-        return is_under_way and work.steps >= self.sync_every_steps
+        return is_under_way and (work.steps >= self.sync_every_steps or not self._overlap)
 
     def hand_in(self, work: Work, *, partial: bool = False) -> None:
         """Send what the model learnt since the shared version, from a thread; `work` says of what it is made."""

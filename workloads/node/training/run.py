@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,18 +41,27 @@ def session(
     outer_momentum: float | None = None,
     seed: int = 0,
     codec: str | None = None,
+    quorum: int | None = None,
+    grace_s: float | None = None,
+    overlap: bool = True,
 ) -> Run:
     """Wrap a training loop: `with session(model, optimizer) as run: for batch in run.batches(dataset): ...`.
 
     Sites exchange what they learnt every `sync_every_steps` optimizer steps and train on meanwhile; None lets the
     broker choose, 50 to 500, by the sites' links. `outer_lr` and `outer_momentum` None let it choose by the number of
     rounds. `seed` orders the samples and must be the same at all sites. `codec` is how many bits of a parameter travel,
-    of the site that is first: fp32, fp16, int8, int4 or top2; None lets the broker choose int8 or int4. Several
-    models go in by name; of several optimizers the first one's steps are counted.
-    Raises SessionMisused, StrangeOptimizer.
+    of the site that is first: fp32, fp16, int8, int4 or top2; None lets the broker choose int8 or int4. A round closes
+    with at least `quorum` sites, or all where there are fewer (None: 1), and waits `grace_s` seconds for those that
+    answer its call (None: as long as each usually takes). With `overlap` False a site waits for each round's update
+    instead of training on meanwhile. Several models go in by name; of several optimizers the first one's steps are
+    counted. Raises SessionMisused, StrangeOptimizer.
     """
     if sync_every_steps is not None and sync_every_steps < 1:
         raise SessionMisused(f"sync_every_steps is {sync_every_steps}; it must be 1 or more")
+    if quorum is not None and quorum < 1:
+        raise SessionMisused(f"quorum is {quorum}; it must be 1 or more")
+    if grace_s is not None and not 0 <= grace_s < math.inf:
+        raise SessionMisused(f"grace_s is {grace_s}; it must be 0 or more seconds")
     if codec is not None and codec not in CODECS:
         raise SessionMisused(f"codec is {codec!r}; it must be one of {', '.join(CODECS)}")
     optimizers = [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else list(optimizer)
@@ -59,9 +69,10 @@ def session(
         raise SessionMisused("there is no optimizer; give session() those whose steps train the model")
     wishes = {
         "sync_every_steps": sync_every_steps, "outer_lr": outer_lr, "outer_momentum": outer_momentum, "codec": codec,
+        "quorum": quorum, "grace_s": grace_s,
     }  # fmt: skip
     whole = torch.nn.ModuleDict(_plain(model)) if isinstance(model, Mapping) else _plain({"": model})[""]
-    return Run(whole, optimizers, wishes, seed)
+    return Run(whole, optimizers, wishes, seed, overlap)
 
 
 class Run:
@@ -76,6 +87,7 @@ class Run:
         optimizers: Sequence[torch.optim.Optimizer],
         wishes: Mapping[str, Any],
         seed: int,
+        overlap: bool,
     ) -> None:
         self.alone = not os.environ.get("GPUYARD_SITE_URL")
         self.rank = 0 if self.alone else int(os.environ.get("GPUYARD_RANK", "0"))
@@ -83,7 +95,8 @@ class Run:
         if Run._open is not None or (Run._placed_before and not self.alone):
             raise SessionMisused("session() was called twice; a script trains one model in one session")
         self._model, self._wishes, self._seed = model, wishes, seed
-        self._optimizers = optimizers
+        self._optimizers, self._overlap = optimizers, overlap
+        self._dealt_share, self._is_stopped = 0.0, False
         self._steps = Steps(model=model, optimizers=optimizers, world=self.world)
         self._placed: Placed | None = None
         self._metrics: Printed | Posted | None = None
@@ -96,7 +109,9 @@ class Run:
             return self
         from .placed import Placed, connect
 
-        self._placed = Placed(model=self._model, steps=self._steps, rank=self.rank, world=self.world)
+        self._placed = Placed(
+            model=self._model, steps=self._steps, rank=self.rank, world=self.world, overlap=self._overlap
+        )
         if self.rank == 0:
             from .posting import Posted
 
@@ -148,6 +163,21 @@ class Run:
         with self._placed.evaluation() as mine:
             yield mine
 
+    @property
+    def progress(self) -> float:
+        """The share of the run's samples that its sites have got, 0 to 1: for schedules that a newcomer can join."""
+        return self._placed.progress if self._placed else self._dealt_share
+
+    def stop(self, why: str = "") -> None:
+        """
+        End the run early, at all sites: they train on what they have at hand, some seconds' worth, and are done.
+
+        `why` is for the run's events. Of a site's workers the first one's word counts.
+        """
+        self._is_stopped = True
+        if self._placed and self._placed.leader:
+            self._placed.leader.stop(why)
+
     def report(self, **metrics: Any) -> None:
         """Report numbers of this step, plain or as tensors with one element. Never waits."""
         values = _detached(metrics)
@@ -171,7 +201,7 @@ class Run:
 
     def _deal(self, dataset: data.Dataset, order: data.Order, *, batch_size: int, total: int) -> Iterator[Any]:
         if self._placed is None:
-            batches = self._alone([(0, total)], dataset, order, batch_size)
+            batches = self._alone(total, dataset, order, batch_size)
             if os.environ.get("GPUYARD_PROBE"):
                 from .probing import probed
 
@@ -190,8 +220,11 @@ class Run:
         for mine, _ in self._placed.deal(hello, batch_size=batch_size):
             yield default_collate([dataset[order.sample(position)] for position in mine])
 
-    def _alone(self, ranges: data.Ranges, dataset: data.Dataset, order: data.Order, batch_size: int) -> Iterator[Any]:
-        for step in data.steps(ranges, per_step=batch_size):
+    def _alone(self, total: int, dataset: data.Dataset, order: data.Order, batch_size: int) -> Iterator[Any]:
+        for step in data.steps([(0, total)], per_step=batch_size):
+            if self._is_stopped:
+                return
+            self._dealt_share = (step[-1] + 1) / total
             yield default_collate([dataset[order.sample(position)] for position in step])
 
 
