@@ -71,7 +71,7 @@ def evaluate(run, model):
 def main(outcome, *words):
     options = {"seed": "0", "samples": "200", "size": "60", "batch": "4", "every": "5", "pause_s": "0", "mixed": "",
                "accumulate": "1", "stop_at": "0", "first_s": "0", "evaluate_at": "0", "optimizers": "1",
-               "end_at": "0", "overlap": "1"}  # fmt: skip
+               "end_at": "0", "overlap": "1", "clip": ""}  # fmt: skip
     options |= dict(word.split("=") for word in words)
     if "meeting" in options:
         join_the_group(options["meeting"])
@@ -89,6 +89,8 @@ def main(outcome, *words):
                 time.sleep(float(options["first_s"]))  # As torch.compile does.
             loss = (model(x) - y).square().mean()
             loss.backward()
+            if options["clip"]:
+                torch.nn.utils.clip_grad_norm_(trained, float(options["clip"]))
             if number % int(options["accumulate"]) == 0:
                 for optimizer in optimizers:
                     optimizer.step()

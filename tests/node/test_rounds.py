@@ -347,9 +347,10 @@ def test_a_site_whose_placement_was_closed_stops(broker, start_site):
     assert "closed this placement" in site.said.read_text()
 
 
-def test_two_ranks_with_half_the_batch_are_one_rank_with_the_whole(broker, start_site, tmp_path):
+@pytest.mark.parametrize("clip", ["", "0.05"])
+def test_two_ranks_with_half_the_batch_are_one_rank_with_the_whole(broker, start_site, tmp_path, clip):
     # The last of 206 samples are a short step, and one that leaves the second rank without a sample.
-    options = {"samples": 206, "size": 60}
+    options = {"samples": 206, "size": 60, "clip": clip}
     ends(alone := start_site(1, batch=8, **options))
     theta, hub = broker.hub.theta, broker.hub
     broker.hub = type(hub)()

@@ -1,4 +1,4 @@
-"""What happens at each optimizer step: counting, averaging gradients inside the site, and a word to all its ranks."""
+"""What happens at each step: counting, and averaging gradients inside the site, with a word to all its ranks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.distributed as dist
+
+from .averaging import Averaging
 
 
 class StrangeOptimizer(ValueError):
@@ -18,67 +19,19 @@ class Steps:
 
     def __init__(self, *, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer], world: int) -> None:
         self.total = 0
-        self.said = 0  # Rank 0's word to all ranks, a small whole number; it travels with the gradients,
-        self.heard = 0  # and here it is, at all ranks after the same step.
-        self._averages = [_Average(self, _trained(model, one), is_first=not at) for at, one in enumerate(optimizers)]
-        self._hooks = [optimizers[0].register_step_post_hook(self._count)]
-        for optimizer, average in zip(optimizers, self._averages, strict=True):
-            if world > 1:
-                self._hooks.append(optimizer.register_step_pre_hook(average))
+        held = [_trained(model, one) for one in optimizers]
+        self._hook = optimizers[0].register_step_post_hook(self._count)
+        parameters = {id(parameter): parameter for part in held for parameter in part}
+        self.averaging = Averaging(list(parameters.values())) if world > 1 else None
 
     def close(self) -> None:
-        """Let go of the optimizers."""
-        for hook in self._hooks:
-            hook.remove()
-
-    def hand_out(self, *, counted: int) -> None:
-        """A batch goes to the loop; so many of its samples count, the others were borrowed."""
-        for average in self._averages:
-            average.counted += counted
+        """Let go of the optimizers and the parameters."""
+        self._hook.remove()
+        if self.averaging:
+            self.averaging.close()
 
     def _count(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self.total += 1
-
-
-class _Average:
-    """
-    Replaces each gradient of an optimizer by the mean over all samples of the step in the site, in one all-reduce.
-
-    Layout of the vector: [gradients x own samples | which gradients exist | own samples | rank 0's word]. A rank whose
-    samples count 0 adds zeros, not 0 x gradient: its borrowed sample may have given a NaN.
-    """
-
-    def __init__(self, steps: Steps, parameters: list[torch.nn.Parameter], *, is_first: bool) -> None:
-        self._steps, self._parameters, self._is_first = steps, parameters, is_first
-        self.counted = 0
-
-    def __call__(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        parameters, steps = self._parameters, self._steps
-        wide = any(parameter.dtype == torch.float64 for parameter in parameters)
-        dtype, device = torch.float64 if wide else torch.float32, parameters[0].device
-        sizes = [parameter.numel() for parameter in parameters]
-        vector = torch.zeros(sum(sizes) + len(sizes) + 2, dtype=dtype, device=device)
-        *pieces, exist, last = vector.split([*sizes, len(sizes), 2])
-        if self.counted:
-            for index, (parameter, piece) in enumerate(zip(parameters, pieces, strict=True)):
-                if parameter.grad is not None:
-                    piece.copy_(parameter.grad.reshape(-1)).mul_(self.counted)
-                    exist[index] = 1
-        last.copy_(torch.tensor([float(self.counted), float(steps.said)], dtype=dtype))
-        dist.all_reduce(vector)
-        samples, word = last.tolist()
-        self.counted = 0
-        if self._is_first:
-            steps.heard = int(word)
-        for parameter, piece, exists in zip(parameters, pieces, exist.tolist(), strict=True):
-            if not exists:
-                parameter.grad = None
-            elif samples:
-                mean = (piece / samples).view_as(parameter).to(parameter.dtype)
-                if parameter.grad is None:
-                    parameter.grad = mean
-                else:
-                    parameter.grad.copy_(mean)
 
 
 def _trained(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:

@@ -121,8 +121,9 @@ class Placed:
             mine, counted = data.share(data.positions(step), rank=self._rank, batch_size=batch_size)
             if self._leader:
                 self._out += step
-            self._steps.hand_out(counted=counted)
-            self._steps.said = self._word()
+            if averaging := self._steps.averaging:
+                averaging.hand_out(counted=counted, of=data.count(step))
+                averaging.said = self._word()
             yield mine, counted
             self._between()
 
@@ -175,10 +176,10 @@ class Placed:
         started = time.monotonic()
         if self._leader:
             self._note()
-        if self._world == 1:
-            word = self._word()
+        if averaging := self._steps.averaging:
+            word, averaging.heard = averaging.heard, 0
         else:
-            word, self._steps.heard = self._steps.heard, 0
+            word = self._word()
         self._act(word)
         if self._leader:
             self._stand(self._leader)
