@@ -297,13 +297,14 @@ def packed(files: dict[str, str]) -> bytes:
 def order_run(ada):
     """Quote and order a run; return its id."""
 
-    def order(*, sites: int = 2, by: Caller | None = None, budget: str = "5", **need: Any) -> int:
+    def order(*, sites: int = 2, by: Caller | None = None, budget: str = "5", resume: Any = None, **need: Any) -> int:
         caller = by or ada
         raw = packed({"train.py": "print('hello')\n"})
         digest = sha256(raw).hexdigest()
         caller.ok("PUT", f"/v1/programs/{digest}", raw=raw)
         quotes = caller.ok("POST", "/v1/quotes", {"accelerator": "CPU", "sites": sites, **need})["quotes"]
-        body = {"quote": quotes[0]["id"], "program": digest, "script": "train.py", "args": [], "budget_usd": budget}
+        body = {"quote": quotes[0]["id"], "program": digest, "script": "train.py", "args": [], "budget_usd": budget,
+                "resume": resume}  # fmt: skip
         return caller.ok("POST", "/v1/workloads", body)["id"]
 
     return order

@@ -47,13 +47,16 @@ class WorkloadFigures:
 def of_workloads() -> list[WorkloadFigures]:
     """Return the figures of each workload that trains and has not ended, oldest first: six questions in all."""
     alive = Training.objects.filter(version__isnull=False).exclude(workload__state__in=Workload.FINAL)
-    rows = alive.order_by("pk").values_list("pk", "version", "total_samples")
-    found = {pk: WorkloadFigures(workload=pk, version=version, samples=samples) for pk, version, samples in rows}
+    rows = alive.order_by("pk").values_list("pk", "version", "total_samples", "merged_before")
+    found = {
+        pk: WorkloadFigures(workload=pk, version=version, samples=samples, samples_merged=before)
+        for pk, version, samples, before in rows
+    }
     _add_rounds(found)
     _add_contributions(found)
     merged = SampleRange.objects.filter(workload__in=found, merged_version__isnull=False)
     for row in merged.values("workload").annotate(samples=Sum(F("end") - F("start"))):
-        found[row["workload"]].samples_merged = row["samples"]
+        found[row["workload"]].samples_merged += row["samples"]
     return list(found.values())
 
 

@@ -17,7 +17,7 @@ from time import monotonic
 
 import numpy as np
 
-from workloads import outer_step, storage
+from workloads import outer_step, storage, versions
 from workloads.models import Contribution, Round, Training
 from workloads.node.training import outer, wire
 from workloads.node.training.layout import Floats, Layout
@@ -73,7 +73,8 @@ class Memory:
             state = self._states.pop(training.pk, None)
         if state is not None and (state.version, state.fingerprint) == (training.version, training.fingerprint):
             return state
-        return _rebuilt(training)
+        assert training.version is not None
+        return _rebuilt(training, training.version)
 
     def keep(self, training: Training, state: State) -> None:
         """Remember a state for the next round."""
@@ -114,7 +115,7 @@ def close(training: Training, given: Sequence[Contribution], settings: Settings)
         }
         columns: dict[str, object] = {"version": state.version, "fingerprint": state.fingerprint}
         if training.state_bytes <= SMALL_BYTES or state.version % SNAPSHOT_EVERY == 0:
-            columns |= _snapshot(training, state, Path(directory))
+            columns |= snapshot(training, state, Path(directory))
     MEMORY.keep(training, state)
     shares = _shares(given)
     return Closed(
@@ -159,8 +160,8 @@ def _shares(given: Sequence[Contribution]) -> list[float]:
     return outer.shares([outer.weight(samples=one.samples, steps=one.steps) for one in given])
 
 
-def _snapshot(training: Training, state: State, directory: Path) -> dict[str, object]:
-    """Keep theta by name, for everybody, and what the hub needs beside it."""
+def snapshot(training: Training, state: State, directory: Path) -> dict[str, object]:
+    """Keep theta by name, for everybody, and what the hub needs beside it; return the columns that say where."""
     path = directory / "theta"
     wire.write_named(path, Layout(training.tensors).named(state.theta))
     columns = {
@@ -176,17 +177,40 @@ def _snapshot(training: Training, state: State, directory: Path) -> dict[str, ob
     return columns
 
 
-def _rebuilt(training: Training) -> State:
+def state_at(training: Training, version: int) -> State:
+    """
+    Return the state at a version; before the newest snapshot, without momentum and remainder.
+
+    Raises versions.VersionGone, Diverged.
+    """
+    assert training.snapshot_version is not None
+    if version >= training.snapshot_version:
+        return _rebuilt(training, version)
+    way, layout = versions.way_to(training, version), Layout(training.tensors)
+    theta = _theta(way.snapshot.sha256, layout)
+    for update in way.updates:
+        with storage.local(update.sha256) as path:
+            codec, parts = wire.read(path, size=layout.size)
+            if outer.apply(theta, parts, codec) != update.fingerprint:
+                raise Diverged(f"workload {training.pk}: update {update.version} leads elsewhere than it did")
+    momentum, remainder = np.zeros(layout.size, np.float32), np.zeros(layout.size, np.float32)
+    return State(version, outer.fingerprint(theta), theta, momentum, remainder)
+
+
+def _theta(digest: str, layout: Layout) -> Floats:
+    with storage.local(digest) as path:
+        return layout.flat(wire.read_named(path, like=layout.named(_unread(layout.size))))
+
+
+def _rebuilt(training: Training, version: int) -> State:
     """From the snapshot, by merging once more what was merged since."""
-    assert training.version is not None
     assert training.snapshot_version is not None
     layout = Layout(training.tensors)
-    with storage.local(training.snapshot_sha256) as path:
-        theta = layout.flat(wire.read_named(path, like=layout.named(_unread(layout.size))))
+    theta = _theta(training.snapshot_sha256, layout)
     momentum, remainder = (_vector(name, layout.size) for name in (training.momentum_sha256, training.remainder_sha256))
     state = State(training.snapshot_version, outer.fingerprint(theta), theta, momentum, remainder)
     since = Round.objects.filter(
-        workload=training.pk, version__gte=state.version, version__lt=training.version, state=Round.State.CLOSED
+        workload=training.pk, version__gte=state.version, version__lt=version, state=Round.State.CLOSED
     )
     for round_ in since.order_by("version"):
         assert round_.version == state.version
@@ -196,8 +220,8 @@ def _rebuilt(training: Training) -> State:
         settings = Settings(lr=round_.outer_lr, momentum=round_.outer_momentum, codec=round_.codec)
         with TemporaryDirectory(prefix="gpuyard-") as directory:
             _merge(state, given, settings, Path(directory) / "update")
-    if state.fingerprint != training.fingerprint:
-        raise Diverged(f"workload {training.pk}: version {training.version} is not what its rounds lead to")
+        if state.fingerprint != round_.fingerprint:
+            raise Diverged(f"workload {training.pk}: version {state.version} is not what its rounds lead to")
     return state
 
 

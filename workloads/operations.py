@@ -37,6 +37,7 @@ class Order:
     name: str
     budget_usd: Decimal
     priority: int
+    resumes: tuple[Workload, int] | None  # The workload and the version of it that this one goes on from.
     idempotency_key: str | None
     body_sha256: str
 
@@ -57,6 +58,8 @@ def submit(*, order: Order, now: datetime) -> Workload:
                 name=order.name,
                 budget_usd=order.budget_usd,
                 priority=order.priority,
+                resumes=order.resumes[0] if order.resumes else None,
+                resumes_version=order.resumes[1] if order.resumes else None,
                 sites_wanted=order.quote.lines.values("site_index").distinct().count(),
                 idempotency_key=order.idempotency_key,
                 body_sha256=order.body_sha256,

@@ -117,7 +117,7 @@ def samples(workload_id: int) -> dict[str, int]:
     )
     held = Q(holder__isnull=False) | Q(contribution__isnull=False)
     leased = SampleRange.objects.filter(held, workload_id=workload_id, merged_version=None).aggregate(all=width)["all"]
-    merged = sums["merged"] or 0
+    merged = (sums["merged"] or 0) + training.merged_before
     taken = merged + (leased or 0)
     total = taken if training.stopped_at else training.total_samples
     return {"total": total, "merged": merged, "leased": leased or 0, "free": total - taken}

@@ -82,6 +82,9 @@ def _anchor(workload: Workload) -> int:
     """Return the version of the checkpoint that the last versions stand on: from it on all can be had."""
     newest = Training.objects.filter(pk=workload.pk).values_list("version", flat=True).first() or 0
     wanted = newest if _has_ended_well(workload) else newest - settings.VERSIONS_KEPT
+    heirs = Workload.objects.filter(resumes=workload, training=None).exclude(state__in=Workload.FINAL)
+    for version in heirs.values_list("resumes_version", flat=True):  # They have not taken it over yet.
+        wanted = min(wanted, version)
     checkpoints = workload.artifacts.filter(kind="checkpoint", version__lte=wanted).order_by("-version")
     return checkpoints.values_list("version", flat=True).first() or 0
 

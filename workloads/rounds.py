@@ -9,22 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import sqrt
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, F, Max, QuerySet
-from django.db.models.functions import Sqrt
+from django.db.models import F, QuerySet
 
-from workloads import bell, hub, pace, samples, storage
+from workloads import bell, hub, pace, payloads, resuming, samples, storage, versions
 from workloads.lifecycle import born
 from workloads.models import Contribution, Event, Placement, Round, Training, Workload
-from workloads.node.training import codec, outer, quantise, wire
-from workloads.node.training.layout import Layout
+from workloads.node.training import outer
+from workloads.payloads import Payload
 
-# Of the largest so far, for the root of the steps: recent ones would not do, since a model that has converged hardly
-# moves, and a newcomer with a fresh optimizer moves it as far as at the beginning.
-NORM_MAX, NORMS_KNOWN = 20.0, 6
 ANSWERS_MAX_S, LATE_MAX_S = 5.0, 30.0
 FADES = 0.8  # A second of delay counts for so much when the next one is shorter.
 
@@ -79,15 +74,6 @@ class HandedIn:
     figures: dict[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """What was found in the file of a contribution; fault: what is wrong with it, or empty."""
-
-    size_bytes: int = 0
-    norm_bound: float = 0.0
-    fault: str = ""
-
-
 @transaction.atomic
 def hello(*, placement: Placement, said: Hello, now: datetime) -> Training:
     """Take a site in, or back after a restart: what it held is free again. Raises SiteGone, ModelDiffers."""
@@ -95,6 +81,8 @@ def hello(*, placement: Placement, said: Hello, now: datetime) -> Training:
     training, made = Training.objects.select_for_update().get_or_create(
         workload_id=placement.workload_id, defaults=_first(said)
     )
+    if made and placement.workload.resumes_id:
+        _resume(training, now)
     if not made:
         for field in ("tensors", "dataset_samples", "dataset_fingerprint", "total_samples"):
             ours, theirs = getattr(training, field), getattr(said, field)
@@ -105,6 +93,13 @@ def hello(*, placement: Placement, said: Hello, now: datetime) -> Training:
         incarnation=said.incarnation, hello_at=now, joined=False, idle_version=None, heard_at=None
     )
     return training
+
+
+def _resume(training: Training, now: datetime) -> None:
+    try:
+        resuming.carry_over(training, now=now)
+    except (resuming.CannotResume, versions.VersionGone) as error:
+        raise ModelDiffers(str(error)) from error
 
 
 def _first(said: Hello) -> dict[str, Any]:
@@ -223,7 +218,7 @@ def contribute(*, placement: Placement, given: HandedIn, now: datetime) -> tuple
     training = Training.objects.filter(workload_id=placement.workload_id).first()
     if training is None:
         raise NotReady("say hello first")
-    payload = _read(given, training) if given.samples else Payload()
+    payload = payloads.read(given.sha256, training) if given.samples else Payload()
     with transaction.atomic():
         training = _locked(placement)
         round_ = Round.objects.select_for_update().filter(workload=training.workload_id, version=given.version).first()
@@ -264,12 +259,18 @@ def _judged(
     if not given.version - outer.STALE_MAX <= given.base <= given.version:
         return "refused", f"its first step was taken from version {given.base}; {given.version} is too far from it"
     fault = payload.fault or samples.misuse(placement, given.ranges, samples=given.samples, steps=given.steps)
-    fault = fault or _too_large(training, given, payload)
+    fault = fault or payloads.too_large(training, payload, steps=given.steps)
     return ("refused", fault) if fault else ("accepted", "")
 
 
 def _kept(
-    placement: Placement, round_: Round, given: HandedIn, payload: Payload, status: str, why: str, now: datetime
+    placement: Placement,
+    round_: Round,
+    given: HandedIn,
+    payload: Payload,
+    status: str,
+    why: str,
+    now: datetime,
 ) -> Contribution:
     return Contribution.objects.create(
         round=round_,
@@ -357,29 +358,6 @@ def _locked(placement: Placement) -> Training:
     placement.refresh_from_db()
     _member(placement)
     return training
-
-
-def _read(given: HandedIn, training: Training) -> Payload:
-    """Read what a contribution is made of, and see what is wrong with it."""
-    try:
-        with storage.local(given.sha256) as path:
-            layout = Layout(training.tensors)
-            name, parts = wire.read(path, size=layout.size)
-            strays = outer.strays(parts, name, layout)
-            fault = f"there are numbers after the end of {strays[0]}" if strays else ""
-            return Payload(path.stat().st_size, quantise.norm_bound(parts, name), fault)
-    except (codec.CorruptTensors, codec.TensorsDiffer, codec.NotFinite, storage.HashMismatch) as error:
-        return Payload(fault=str(error))
-
-
-def _too_large(training: Training, given: HandedIn, payload: Payload) -> str:
-    """Return what is wrong when a contribution moves the model much farther than any before, or an empty text."""
-    merged = Contribution.objects.filter(round__workload=training.workload_id, status="merged", norm_bound__gt=0)
-    known = merged.aggregate(count=Count("id"), most=Max(F("norm_bound") / Sqrt("steps")))
-    if known["count"] < NORMS_KNOWN or not given.steps:
-        return ""
-    times = payload.norm_bound / sqrt(given.steps) / known["most"]
-    return f"it moves the parameters {times:.0f} times as far as any contribution before" if times > NORM_MAX else ""
 
 
 def _short(value: Any) -> str:

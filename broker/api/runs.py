@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 from billing import queries as money
 from billing.operations import CreditExhausted
 from broker import orders
-from broker.api import bodies, paging, shapes
+from broker.api import bodies, paging, resuming, shapes
 from broker.api.errors import Refused
 from broker.api.market import quote_of
 from offers.models import Quote
@@ -99,6 +99,7 @@ def _order(request: Request, quote: Quote, body: dict[str, Any]) -> operations.O
         name=body["name"] or body["script"],
         budget_usd=budget,
         priority=body["priority"],
+        resumes=resuming.resumed(request.user.pk, body["resume"]),
         idempotency_key=key,
         body_sha256=digest,
     )
@@ -328,6 +329,7 @@ def workload_json(workload: Workload) -> Any:
         "program": workload.program.sha256,
         "quote": workload.quote_id,
         "need": workload.quote.need,
+        "resumes": {"workload": workload.resumes_id, "version": workload.resumes_version} if workload.resumes else None,
         "hold_usd": workload.budget_usd,
         "spent_usd": money.spent_usd(workload_id=workload.pk, now=timezone.now()),
         "version": training.version if training else None,

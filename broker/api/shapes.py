@@ -6,6 +6,8 @@ from typing import Any
 
 from rest_framework import serializers as s
 
+from broker.api.version_shapes import ResumeShape
+
 
 def usd(**options: Any) -> s.DecimalField:
     """A decimal string of USD with six places."""
@@ -158,6 +160,7 @@ class OrderShape(s.Serializer[Any]):
         required=False, default=0, min_value=-100, max_value=100,
         help_text="Higher goes first where machines are short. Above 0 needs the scope operate.",
     )  # fmt: skip
+    resume = ResumeShape(required=False, allow_null=True, default=None)
 
 
 class ArtifactShape(s.Serializer[Any]):
@@ -218,6 +221,7 @@ class WorkloadShape(s.Serializer[Any]):
     program = s.CharField()
     quote = s.IntegerField()
     need = s.JSONField()
+    resumes = ResumeShape(allow_null=True)
     budget_usd = usd()
     priority = s.IntegerField()
     sites_wanted = s.IntegerField()

@@ -32,3 +32,10 @@ class VersionsShape(s.Serializer[Any]):
 
     newest = s.IntegerField(allow_null=True)
     kept = s.ListField(child=s.ListField(child=s.IntegerField()), help_text="[[first, last]...], oldest first.")
+
+
+class ResumeShape(s.Serializer[Any]):
+    """The workload that a run goes on from, on any sites: samples that are merged in that version are not again."""
+
+    workload = s.IntegerField(min_value=1)
+    version = s.IntegerField(required=False, allow_null=True, default=None, min_value=0, help_text="None: the newest.")

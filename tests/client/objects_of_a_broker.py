@@ -118,6 +118,7 @@ def workload(state: str = "running", **changes: Any) -> dict[str, Any]:
         "quote": 7,
         "budget_usd": None,
         "priority": 0,
+        "resumes": None,
         "sites_wanted": 2,
         "hold_usd": "1.000000",
         "spent_usd": "0.420000",

@@ -142,6 +142,24 @@ def test_the_quotes_show_what_may_become_of_them(story: ContractBroker, yard: An
     assert "1: 1.20 USD more and 11 % slower: home/paris" in said.out
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"), [("12", {"workload": 12, "version": None}), ("12@180", {"workload": 12, "version": 180})]
+)
+def test_the_order_says_what_it_goes_on_from(story: ContractBroker, yard: Any, said: str, meant: Any) -> None:
+    yard("run", "train.py", "--yes", "--detach", "--resume", said)
+
+    assert story.calls("POST", "/v1/workloads")[0].body["resume"] == meant
+
+
+@pytest.mark.parametrize("said", ["twelve", "12@", "12@newest", "@3"])
+def test_what_it_is_to_go_on_from_must_be_understood(story: ContractBroker, yard: Any, said: str) -> None:
+    result = yard("run", "train.py", "--yes", "--resume", said)
+
+    assert result.code == 2
+    assert "write 12, or 12@180" in result.err
+    assert not story.calls("POST", "/v1/workloads")
+
+
 def test_the_order_says_its_priority(story: ContractBroker, yard: Any) -> None:
     yard("run", "train.py", "--yes", "--detach", "--priority", "-5")
 

@@ -62,6 +62,8 @@ class Workload(Lifecycle):
     end_reason = models.CharField(max_length=24, blank=True)
     why = models.CharField(max_length=400, blank=True)
     stop_requested_at = models.DateTimeField(null=True)
+    resumes = models.ForeignKey("self", models.PROTECT, null=True)  # It goes on from a version of that one.
+    resumes_version = models.PositiveIntegerField(null=True)
 
     class Meta:
         constraints = [

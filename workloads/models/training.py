@@ -27,6 +27,7 @@ class Training(models.Model):
     stopped_at = models.DateTimeField(null=True)  # The script ended the run early: what is free is not trained on.
     samples_per_round = models.PositiveBigIntegerField()  # One site's, as the first planned it.
     next_sample = models.PositiveBigIntegerField(default=0)  # Positions from here on were never leased.
+    merged_before = models.PositiveBigIntegerField(default=0)  # By the run that this one resumes, before this one.
     version = models.PositiveIntegerField(null=True)  # null: the initial parameters have not come yet.
     codec = models.CharField(max_length=8)  # Of contributions and updates (node.training.quantise).
     fingerprint = models.CharField(max_length=64, blank=True)  # Of theta at `version` (node.training.outer).

@@ -99,7 +99,8 @@ def _settings(training: Training, sites: int) -> hub.Settings:
         return hub.Settings(lr=1.0, momentum=0.0, codec=codec)
     known = queries.samples(training.pk)
     # What a round merges changes with the sites and their links, so it is taken from the rounds so far.
-    a_round = known["merged"] / training.version if training.version else training.samples_per_round * sites
+    merged_here = known["merged"] - training.merged_before
+    a_round = merged_here / training.version if training.version else training.samples_per_round * sites
     lr, factor = outer.settings(known["total"] / a_round, (known["total"] - known["merged"]) / a_round)
     return hub.Settings(
         lr=lr if training.outer_lr is None else training.outer_lr,

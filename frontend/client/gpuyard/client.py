@@ -160,11 +160,13 @@ class Client:
         name: str | None = None,
         budget_usd: Decimal | None = None,
         priority: int = 0,
+        resume: objects.Resumed | None = None,
         idempotency_key: str | None = None,
     ) -> objects.Workload:
         """Order. With the same idempotency key (default: a new one) it is ordered once, however often it is asked.
 
-        Raises: QuoteExpired, QuoteTaken, CreditExhausted, IdempotencyConflict, InvalidRequest.
+        `resume` names a version of another workload to go on from; what is merged in it is not trained on again.
+        Raises: QuoteExpired, QuoteTaken, CreditExhausted, IdempotencyConflict, InvalidRequest, NotFound.
         """
         body: dict[str, Any] = {"quote": quote, "program": program, "script": script, "args": list(args)}
         if name is not None:
@@ -173,6 +175,8 @@ class Client:
             body["budget_usd"] = usd(budget_usd)
         if priority:
             body["priority"] = priority
+        if resume is not None:
+            body["resume"] = resume
         return cast(objects.Workload, self.create("/v1/workloads", body, key=idempotency_key, safe=True))
 
     def workloads(self, *, state: str | None = None, cursor: str | None = None) -> objects.Page:

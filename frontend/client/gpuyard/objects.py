@@ -153,6 +153,13 @@ class Site(TypedDict):
     nodes: list[Node]
 
 
+class Resumed(TypedDict):
+    """A version of a workload that another goes on from; None in an order: the newest."""
+
+    workload: int
+    version: int | None
+
+
 class Workload(TypedDict):
     """What was asked to run, and how it fares."""
 
@@ -179,6 +186,7 @@ class Workload(TypedDict):
     loss: float | None
     step: int | None
     need: Need
+    resumes: Resumed | None
     sites: list[Site]
     artifact: Artifact | None
 

@@ -24,8 +24,8 @@ class Averaging:
     """
     Hooks the backward of these parameters.
 
-    The mean is weighted by `hand_out`, and of whole gradients: what earlier backwards left in them is alike at all ranks.
-    A rank whose samples count 0 adds zeros, not 0 x gradient: its borrowed sample may have given a NaN.
+    The mean is weighted by `hand_out`, and of whole gradients: what earlier backwards left in them is the same at all
+    ranks. A rank whose samples count 0 adds zeros, not 0 x gradient: its borrowed sample may have given a NaN.
     """
 
     def __init__(self, parameters: list[torch.nn.Parameter]) -> None:

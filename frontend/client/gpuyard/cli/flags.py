@@ -57,6 +57,14 @@ def chips(text: str) -> Chips:
     return Chips(kind=None if kind.lower() == "any" else kind, count=int(count) if colon else 1)
 
 
+def resumed(text: str) -> objects.Resumed:
+    """ID or ID@VERSION of a workload. Raises: typer.BadParameter."""
+    workload, at, version = text.partition("@")
+    if not workload.isdecimal() or (at and not version.isdecimal()):
+        raise typer.BadParameter(f"{text!r}: write 12, or 12@180 for version 180 of it")
+    return {"workload": int(workload), "version": int(version) if at else None}
+
+
 LISTS = {name for name in objects.Need.__annotations__ if name.endswith(("providers", "regions", "countries"))}
 LISTS |= {"markets", "tiers", "accelerator"}
 TEXTS = {"spread", "interconnect", "residency", "budget_usd", "max_usd_per_hour", "max_egress_usd"}
@@ -123,6 +131,10 @@ SamplesPerS = Annotated[
     ),
 ]
 Deadline = Annotated[float | None, typer.Option(parser=positive, metavar="HOURS", help="To be done within.")]
+Resume = Annotated[
+    Any,
+    typer.Option(parser=resumed, metavar="ID[@VERSION]", help="Go on from a workload: its newest version, or this."),
+]
 Budget = Annotated[Decimal | None, typer.Option(parser=amount, metavar="USD", help="To cost at most.")]
 Wished = Annotated[
     list[Wish] | None,

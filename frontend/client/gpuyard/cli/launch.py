@@ -44,6 +44,7 @@ def run(
     priority: Annotated[
         int, typer.Option(min=-100, max=100, help="Below 0 lets others go first; above needs the scope operate.")
     ] = 0,
+    resume: flags.Resume = None,
     quote: Annotated[int | None, typer.Option(min=1, metavar="ID", help="Order this quote of `yard quote`.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Take the best quote without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Pack and quote; order nothing.")] = False,
@@ -71,7 +72,7 @@ def run(
         out.row({"type": "dry_run", "program": program.sha256})
         out.line("Nothing was ordered.")
         return
-    asked = Asked(args=args or [], name=name, budget=budget, priority=priority)
+    asked = Asked(args=args or [], name=name, budget=budget, priority=priority, resume=resume)
     workload = order(client, program, asked, quote=chosen)
     out.line(f"Ordered workload {workload['id']} ({workload['name']}).")
     if detach:
@@ -143,6 +144,7 @@ class Asked:
     name: str | None
     budget: Decimal | None
     priority: int
+    resume: objects.Resumed | None
 
 
 def order(client: "Client", program: "Program", asked: Asked, *, quote: int) -> objects.Workload:
@@ -157,6 +159,7 @@ def order(client: "Client", program: "Program", asked: Asked, *, quote: int) -> 
             name=asked.name,
             budget_usd=asked.budget,
             priority=asked.priority,
+            resume=asked.resume,
         )
     except KeyboardInterrupt:
         Output(json=False).note("Interrupted while ordering: `yard ps` tells whether the order arrived.")

@@ -65,6 +65,8 @@ def show(workload: WorkloadId, json: JsonFlag = False) -> None:
         out.line("  " + ": ".join(each for each in (found["end_reason"], found["why"]) if each))
     out.line(f"  name     {found['name']}")
     out.line(f"  script   {' '.join([found['script'], *found['args']])}")
+    if found["resumes"]:
+        out.line(f"  resumes  workload {found['resumes']['workload']}, version {found['resumes']['version']}")
     out.line(f"  created  {found['created_at']}")
     out.line(f"  running  {spans(found)}")
     budget = f" of {dollars(found['budget_usd'])}" if found["budget_usd"] else ""
