@@ -4,8 +4,8 @@ What is left of the speed when accelerators work together: in a node, over the n
 In a site every step ends in an all-reduce of the gradients; its cost is that of a ring, 2 (n - 1) / n of the bytes
 through each link (Patarasuk and Yuan 2009, J. Parallel Distrib. Comput. 69(2)), inside the node first and over the
 nodes with what each accelerator then holds. FSDP moves the parameters twice and the gradients once, half as much again
-(Rajbhandari et al. 2020, ZeRO, arXiv 1910.02054, section 7). Sites meet only once in so many steps
-(docs/architecture.md, Training across sites).
+(Rajbhandari et al. 2020, ZeRO, arXiv 1910.02054, section 7). Sites meet only once in so many steps, and train on
+while they exchange (docs/training.md): a site stands only when its exchange takes longer than its round.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ FSDP_FACTOR = 1.5
 # Bytes of a parameter in a contribution and in an update: int8 and its scales (workloads/node/training/quantise.py).
 ROUND_BYTES = 8.125 / 8
 STATE_BYTES = 4.0  # Of a parameter in a checkpoint: float32.
-# Steps between rounds: the fewest that keep the exchange under a share of the time, within bounds.
-STEPS_MIN, STEPS_MAX, EXCHANGE_SHARE = 20, 500, 0.05
+# Steps between rounds: so many that the exchange takes this share of a round, within bounds (workloads/pace.py).
+STEPS_MIN, STEPS_MAX, LATE_SHARE = 50, 500, 0.1
+# Of a step's time, for which the exchange of gradients inside a site may run beside the backward pass: buckets are sent
+# as they are ready (Li et al. 2020, PyTorch Distributed, arXiv 2006.15704).
+HIDDEN = 2 / 3
 # Asking for samples, offering, waiting for the commit, fetching it: each takes there and back.
 EXCHANGES = 4
 
@@ -76,12 +79,12 @@ class Rounds:
 
     def efficiency(self, members: Ints, *, weights: Floats) -> Floats:
         """
-        Return the share of the speed that is left to plans, with as many steps between rounds as are best.
+        Return the share of the speed that is left to plans, with as many steps between rounds as the middle site wants.
 
         members: fills, [sites, plans]. weights: the speed of each fill.
         """
         step_s, away_s = self.step_s[members], self.away_s[members]
-        steps = np.max(steps_for(away_s, step_s=step_s), axis=0)
+        steps = np.sort(steps_for(away_s, step_s=step_s), axis=0)[len(members) // 2]
         return round_efficiency(away_s, steps=steps, step_s=step_s, weights=weights[members])
 
 
@@ -104,6 +107,7 @@ def of_fills(fills: Fills, *, profile: Profile | None, samples_per_s: Floats) ->
             ),
             step_s=profile.batch_size / samples_per_s,
             gradient_bytes=profile.trainable * profile.parameter_bytes / profile.parameters,
+            hidden=HIDDEN,
         )
     )
 
@@ -137,9 +141,7 @@ def site_efficiency(
     """
     Return the samples/s of a site, divided by those of one accelerator times their number.
 
-    step_s: of one accelerator alone. hidden: share of the step that the exchange may run beside; 0 as our loop has it
-    (one all-reduce after the backward pass), 2/3 for buckets sent while the backward pass goes on (Li et al. 2020,
-    PyTorch Distributed, arXiv 2006.15704). sharded: FSDP.
+    step_s: of one accelerator alone. hidden: share of the step that the exchange may run beside. sharded: FSDP.
     """
     exchange_s = all_reduce_s(gradient_bytes, accelerators=site.accelerators_per_node, link=site.inside)
     part = gradient_bytes / site.accelerators_per_node
@@ -155,20 +157,18 @@ def round_s(size_bytes: float, *, mbit_per_s: Amount) -> Amount:
 
 def round_efficiency(away_s: Floats, *, steps: Amount, step_s: Floats, weights: Floats) -> Floats:
     """
-    Return the share of the sites' speed that is left, when all wait for the slowest: [plans].
+    Return the share of the sites' speed that is left, when each may be a round ahead of its exchange: [plans].
 
     away_s, step_s, weights: of each site, [sites, plans]: of a round and of a step, the exchange inside the site
-    included, and the site's speed. steps: of a round, as many at every site.
+    included, and the site's speed. steps: of a round.
     """
-    trained = steps * step_s
-    whole_s = (trained + away_s).max(axis=0)
-    return np.asarray((weights * trained).sum(axis=0) / (weights.sum(axis=0) * whole_s))
+    trained_s = steps * step_s
+    return np.asarray((weights * trained_s / np.maximum(trained_s, away_s)).sum(axis=0) / weights.sum(axis=0))
 
 
 def steps_for(away_s: Floats, *, step_s: Floats) -> Floats:
-    """Return the fewest steps between rounds that keep the exchange under EXCHANGE_SHARE, within their bounds."""
-    fewest = np.ceil(away_s * (1 - EXCHANGE_SHARE) / (EXCHANGE_SHARE * step_s))
-    return np.clip(fewest, STEPS_MIN, STEPS_MAX)
+    """Return the fewest steps between rounds of which the exchange takes LATE_SHARE at most, within their bounds."""
+    return np.clip(np.ceil(away_s / (LATE_SHARE * step_s)), STEPS_MIN, STEPS_MAX)
 
 
 def _links(fills: Fills) -> tuple[Link, Link]:

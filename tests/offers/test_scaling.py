@@ -14,6 +14,7 @@ from offers.matching.profile import Profile
 from offers.matching.scaling import Link, Site
 from offers.matching.sites import Fills
 from tests.offers.some_offers import GIGA, book, offer
+from workloads import pace
 
 NVLINK = Link(450.0, 2e-6)
 NODE = Site(nodes=1, accelerators_per_node=8, inside=NVLINK, between=scaling.INFINIBAND_NDR)
@@ -32,9 +33,9 @@ def fills_of(*offers: OpenOffer, need: Need) -> Fills:
 
 
 def efficiencies(profile: Profile | None, *offers: OpenOffer, need: Need) -> np.ndarray:
-    """Return the efficiency of every way to fill a site, with steps of a second on one accelerator."""
+    """Return the efficiency of every way to fill a site, with steps of a tenth of a second on one accelerator."""
     fills = fills_of(*offers, need=need)
-    return scaling.of_fills(fills, profile=profile, samples_per_s=np.full(len(fills), float(GIGA.batch_size)))
+    return scaling.of_fills(fills, profile=profile, samples_per_s=np.full(len(fills), 10.0 * GIGA.batch_size))
 
 
 class TestAllReduce:
@@ -108,29 +109,30 @@ class TestRounds:
         # 100 MB: 8 s up at 100 Mbit/s, 8 s down, and four times there and back.
         assert scaling.round_s(1e8, mbit_per_s=100.0) == pytest.approx(16 + 4 * facts.ROUND_TRIP_S)
 
-    def test_of_equal_sites_leave_the_rest_for_training(self):
-        efficiency = left(away_s=[10.0, 10.0], steps=100, step_s=[1.0, 1.0])
+    def test_cost_nothing_while_the_exchange_is_shorter_than_the_round(self):
+        assert left(away_s=[99.0, 10.0], steps=100, step_s=[1.0, 1.0]) == 1
 
-        assert efficiency == pytest.approx(100 / 110)
+    def test_that_take_longer_than_a_round_leave_a_site_standing(self):
+        assert left(away_s=[200.0, 10.0], steps=100, step_s=[1.0, 1.0]) == pytest.approx((0.5 + 1) / 2)
 
-    def test_wait_for_the_slowest(self):
-        efficiency = left(away_s=[0.0, 0.0], steps=10, step_s=[1.0, 3.0])
-
-        assert efficiency == pytest.approx((10 + 30) / 2 / 30)
+    def test_wait_for_nobody(self):
+        assert left(away_s=[5.0, 5.0], steps=10, step_s=[1.0, 30.0]) == 1
 
     def test_time_of_a_fast_site_counts_for_more(self):
-        efficiency = left(away_s=[0.0, 0.0], steps=10, step_s=[1.0, 3.0], weights=[3.0, 1.0])
+        efficiency = left(away_s=[20.0, 0.0], steps=10, step_s=[1.0, 3.0], weights=[3.0, 1.0])
 
-        assert efficiency == pytest.approx((3 * 10 + 30) / 4 / 30)
+        assert efficiency == pytest.approx((3 * 0.5 + 1) / 4)
 
     def test_are_as_seldom_as_the_share_wants(self):
-        steps = scaling.steps_for(np.array([16.2]), step_s=np.array([1.0]))[0]
-
-        assert left(away_s=[16.2] * 2, steps=steps, step_s=[1.0] * 2) >= 0.95
-        assert left(away_s=[16.2] * 2, steps=steps - 1, step_s=[1.0] * 2) < 0.95
+        assert scaling.steps_for(np.array([16.2]), step_s=np.array([2.0])).tolist() == [81]
 
     def test_are_neither_too_frequent_nor_too_seldom(self):
-        assert scaling.steps_for(np.array([0.0, 1e6]), step_s=np.ones(2)).tolist() == [20, 500]
+        assert scaling.steps_for(np.array([0.0, 1e6]), step_s=np.ones(2)).tolist() == [50, 500]
+
+    def test_are_as_the_training_has_them(self):
+        ours = (scaling.STEPS_MIN, scaling.STEPS_MAX, scaling.LATE_SHARE)
+
+        assert ours == (pace.STEPS_MIN, pace.STEPS_MAX, pace.LATE_SHARE)
 
     @given(
         st.lists(st.tuples(st.floats(0.01, 10), st.floats(0, 1e4), st.floats(1, 10)), min_size=2, max_size=6),
@@ -152,7 +154,7 @@ class TestFills:
         assert efficiencies(None, offer(1, count=8), need=Need(accelerators_per_site=16)).tolist() == [1]
 
     def test_know_the_links_by_the_chip_and_the_words_of_the_offer(self):
-        # Two nodes of eight: 1.75 x 4 GB inside and 0.5 GB between, beside a step of a second.
+        # Two nodes of eight: 1.75 x 4 GB inside and 0.5 GB between, beside a step of a tenth of a second.
         need = Need(accelerators_per_site=16)
         links = [("nvlink infiniband", 450, 25), ("nvlink efa", 450, 6.25), ("NVLink", 450, 1.5625),
                  ("PCIe infiniband", 32, 25)]  # fmt: skip
@@ -161,7 +163,7 @@ class TestFills:
             (found,) = efficiencies(GIGA, offer(1, chip="H100-SXM", count=8, interconnect=words), need=need)
 
             exchange_s = (1.75 * 4 / inside + 0.5 / between) / scaling.LINK_SHARE
-            assert found == pytest.approx(1 / (1 + exchange_s), rel=1e-3), words
+            assert found == pytest.approx(0.1 / (0.1 + max(0.0, exchange_s - 0.2 / 3)), rel=1e-2), words
 
     def test_at_strangers_homes_have_a_slower_ethernet(self):
         need = Need(accelerators_per_site=4)
@@ -170,7 +172,8 @@ class TestFills:
             efficiencies(GIGA, offer(1, chip="RTX4090", provider=name), need=need)[0] for name in ("cloud", "vast")
         )
 
-        assert 1 / home - 1 == pytest.approx(10 * (1 / cloud - 1), rel=0.01)
+        # What is not hidden behind two thirds of a step of a tenth of a second.
+        assert 1 / home - 1 + 2 / 3 == pytest.approx(10 * (1 / cloud - 1 + 2 / 3), rel=0.01)
 
     def test_of_several_kinds_of_machines_are_as_slow_as_the_slowest_link(self):
         fast, slow = (
@@ -201,9 +204,9 @@ class TestRoundsOfFills:
         assert by_need.away_s == pytest.approx([2 * 8.125 / 4 * 2**30 / 1e9 + 0.2])
         assert scaling.rounds(Need(), fills, profile=None, samples_per_s=rate) is None
 
-    def test_of_a_plan_are_as_seldom_as_its_slowest_site_wants(self):
-        both = scaling.Rounds(step_s=np.array([1.0, 1.0]), away_s=np.array([1.0, 10.0]))
+    def test_of_a_plan_are_as_seldom_as_its_middle_site_wants(self):
+        three = scaling.Rounds(step_s=np.ones(3), away_s=np.array([1.0, 10.0, 200.0]))
 
-        efficiency = both.efficiency(np.array([[0], [1]]), weights=np.ones(2))
+        efficiency = three.efficiency(np.array([[0], [1], [2]]), weights=np.ones(3))
 
-        assert efficiency == pytest.approx([190 / 200])
+        assert efficiency == pytest.approx([(1 + 1 + 100 / 200) / 3])
