@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings as hypothesis
 
 from providers import registry
 
+hypothesis.register_profile("patient", deadline=None)  # How long an example takes says how busy the machine is.
+hypothesis.load_profile("patient")
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
 

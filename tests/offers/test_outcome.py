@@ -90,12 +90,12 @@ class TestOutcomes:
 
     def test_a_slow_link_delays_sites_as_the_closed_form_has_it(self):
         need = hours(4, sites=2, checkpoint_gib=4.0)
-        offers = [offer(1, internet_mbit_per_s=20.0), offer(2, region="there", internet_mbit_per_s=1000.0)]
+        offers = [offer(1, internet_mbit_per_s=2.0), offer(2, region="there", internet_mbit_per_s=1000.0)]
         found = Question(need, book(*offers), speed=STATED).candidates(need)
 
         (drawn,) = outcomes(need, found, np.array([0]))
 
-        assert found.efficiency[0] < 0.5
+        assert found.efficiency[0] < 0.9
         assert drawn.finish_s.p50 == pytest.approx(2 * 3600 / found.efficiency[0], rel=0.01)
 
     @pytest.mark.parametrize("chance", [0.001, 0.2, 0.9])

@@ -118,28 +118,29 @@ class TestLinks:
         assert slow[2] > 1.5 * slow[1]
         assert slow[1] == fast[1]
 
-    def test_a_small_model_over_fast_links_loses_next_to_nothing(self):
+    def test_a_small_model_over_fast_links_loses_nothing(self):
         small = replace(GIGA, parameters=10**6, trainable=10**6, parameter_bytes=4e6)
 
         both = found_by(self.NEED, *self.offers(10_000.0), speed=replace(GIGA_SPEED, profile=small))
 
-        assert 0.98 < both.efficiency[-1] < 1
+        assert both.efficiency[-1] == 1
 
-    def test_a_slow_link_holds_the_other_sites_up(self):
+    def test_a_slow_link_holds_no_other_site_up(self):
         here, there = self.offers(10_000.0)
 
         mixed = self.by_sites([here, replace(there, internet_mbit_per_s=10.0)])
 
-        assert mixed[2] == pytest.approx(self.by_sites(self.offers(10.0))[2], rel=1e-3)
+        fast, slow = (self.by_sites(self.offers(mbit))[2] for mbit in (10_000.0, 10.0))
+        assert mixed[2] == pytest.approx(2 / (1 / fast + 1 / slow), rel=0.02)
 
-    def test_a_slow_chip_holds_the_others_up(self):
+    def test_a_slow_chip_holds_no_other_up(self):
         need = replace(self.NEED, accelerators_per_site=1)
         speed = replace(GIGA_SPEED, by_accelerator={"CPU": 8.0, "T4": 1.0})
 
         found = found_by(need, offer(1), offer(2, chip="T4", region="there"), speed=speed)
 
-        assert found.hours[found.hours.argmin()] == found.hours[0]
-        assert found.efficiency[2] == pytest.approx(2 / 9, rel=0.05)
+        assert found.efficiency[2] == pytest.approx(1, abs=0.01)
+        assert found.hours[2] < found.hours[0]
 
     @pytest.mark.parametrize("many", [plans.PAIRED_MAX + 10, plans.COMPARED_MAX + 10])
     def test_the_few_with_fast_links_are_found_among_many_that_cost_less(self, many):
@@ -155,8 +156,8 @@ class TestLinks:
 
         fast, slow = (found_by(need, *self.offers(mbit)).efficiency[-1] for mbit in (10_000.0, 10.0))
 
-        assert fast == pytest.approx(0.95, abs=0.001)
-        assert slow == pytest.approx(facts.ROUND_S / (facts.ROUND_S + 16 * 4 * 2**30 * 8.125 / 32 / 1e7), rel=0.15)
+        assert fast == 1
+        assert slow == pytest.approx(facts.ROUND_S / (16 * 4 * 2**30 * 8.125 / 32 / 1e7), rel=0.15)
 
     def test_machines_of_a_site_are_slower_together_without_infiniband(self):
         need = replace(self.NEED, accelerators_per_site=4, max_sites=1)
@@ -165,7 +166,8 @@ class TestLinks:
             for count, words in ((4, ""), (1, "infiniband"), (1, ""))
         )
 
-        assert 1.1 * alone < 1.1 * joined < apart
+        assert alone == pytest.approx(joined, rel=0.01), "hidden behind the backward pass"
+        assert 1.1 * joined < apart
 
     def offers(self, mbit_per_s: float) -> list[OpenOffer]:
         return [offer(pk, region=f"r{pk}", internet_mbit_per_s=mbit_per_s) for pk in (1, 2)]
