@@ -80,6 +80,26 @@ class Module(lightning.LightningModule):
         return [optimizer], [torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=steps)]
 
 
+class StopTrainer(transformers.TrainerCallback):
+    """Stops early."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def on_step_end(self, args, state, control, **_):
+        control.should_training_stop |= state.global_step == self.at
+
+
+class StopLightning(lightning.Callback):
+    """Stops early."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def on_train_batch_end(self, trainer, *_):
+        trainer.should_stop |= trainer.global_step == self.at
+
+
 def huggingface(model, options, directory):
     """Hugging Face's script; `evaluate` is how many steps are between two evaluations."""
     evaluations = {"eval_strategy": "steps", "eval_steps": options["evaluate"]} if options["evaluate"] else {}
@@ -88,14 +108,16 @@ def huggingface(model, options, directory):
         lr_scheduler_type="linear" if options["schedule"] else "constant",
         gradient_accumulation_steps=options["accumulate"], num_train_epochs=options["epochs"], max_grad_norm=0.0,
         max_steps=options["max_steps"], dataloader_num_workers=options["workers"], logging_steps=2, report_to="none",
-        use_cpu=True, save_strategy="no", disable_tqdm=True, remove_unused_columns=False, **evaluations,
+        use_cpu=bool(options["use_cpu"]), save_strategy="no", disable_tqdm=True, remove_unused_columns=False,
+        **evaluations,
     )  # fmt: skip
     trainer = transformers.Trainer(
         model=model, args=arguments, train_dataset=Numbers(options["size"]), eval_dataset=Numbers(3),
-        optimizers=(torch.optim.SGD(model.parameters(), lr=0.05), None),
+        optimizers=(torch.optim.SGD(model.parameters(), lr=0.05), None), callbacks=[StopTrainer(options["stop_at"])],
     )  # fmt: skip
     callback = HuggingFaceCallback(trainer, seed=1, sync_every_steps=options["every"])
-    trainer.add_callback(callback)
+    if not options["forget"]:
+        trainer.add_callback(callback)
     trainer.train()
     return trainer.state.global_step
 
@@ -106,9 +128,10 @@ def by_lightning(model, options, directory):
         Numbers(options["size"]), options["batch"], shuffle=True, num_workers=options["workers"]
     )
     callback = LightningCallback(loader, seed=1, sync_every_steps=options["every"])
+    callbacks = [StopLightning(options["stop_at"])] + ([] if options["forget"] else [callback])
     trainer = lightning.Trainer(
         max_epochs=options["epochs"], max_steps=options["max_steps"], accumulate_grad_batches=options["accumulate"],
-        callbacks=[callback], accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+        callbacks=callbacks, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=directory, log_every_n_steps=2,
         val_check_interval=options["evaluate"] or 1.0, limit_val_batches=1.0 if options["evaluate"] else 0,
     )  # fmt: skip
@@ -131,7 +154,7 @@ def plain(model, options, directory):
 
 SCRIPTS = {"huggingface": huggingface, "lightning": by_lightning, "plain": plain}
 OPTIONS = {"size": 60, "batch": 4, "every": 5, "accumulate": 1, "epochs": 1, "max_steps": -1, "pause_s": 0.0,
-           "evaluate": 0, "workers": 0, "schedule": 0}  # fmt: skip
+           "evaluate": 0, "workers": 0, "schedule": 0, "forget": 0, "stop_at": -1, "use_cpu": 0}  # fmt: skip
 
 
 def main(outcome, script, words):

@@ -2,12 +2,18 @@
 
 import json
 import multiprocessing
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import safetensors.numpy
+import torch
+from torch.utils.data import DataLoader
 
 from workloads.node.training import data
+from workloads.node.training.passes import Passes
+from workloads.node.training.run import SessionMisused
 
 from .conftest import wait_for
 from .test_rounds import ends, merged_once
@@ -29,18 +35,20 @@ def start(broker, tmp_path):
     """start(script, placement or None, name=value...) -> Process with .outcome() and .drain(); ended after the test."""
     sites = []
 
-    def start(script, placement=None, *, rank=0, world=1, **options):
+    def start(script, placement=None, *, rank=0, world=1, env=None, **options):
         outcome, said = tmp_path / f"outcome-{len(sites)}", tmp_path / f"said-{len(sites)}"
         drain = tmp_path / f"drain-{placement}"
-        env = {}
+        env = dict(env or {})
         if placement:
             broker.keys[placement] = "secret"
-            env = {
+            env |= {
                 "GPUYARD_SITE_URL": broker.url,
                 "GPUYARD_SITE_KEY": f"{placement}.secret",
                 "GPUYARD_DRAIN_FILE": str(drain),
                 "GPUYARD_RANK": str(rank),
                 "GPUYARD_WORLD": str(world),
+                "RANK": str(rank),
+                "WORLD_SIZE": str(world),
             }
         site = processes.Process(target=in_a_process, args=(env, str(said), str(outcome), script, options))
         site.start()
@@ -78,7 +86,7 @@ def test_alone_it_trains_as_the_plain_loop_does(start, script, options):
 @BOTH
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_every_sample_is_trained_on_once_by_two_sites(broker, start, script, accumulate):
-    options = {"size": 402, "accumulate": accumulate, "pause_s": 0.01}
+    options = {"size": 402, "accumulate": accumulate, "workers": accumulate // 3, "pause_s": 0.01}
     sites = [start(script, site, **options) for site in (1, 2)]
 
     for site in sites:
@@ -160,4 +168,99 @@ def test_samples_of_a_site_that_dies_are_trained_on_by_one_that_had_no_more(brok
 
     ends(other)
     assert lost
+    assert merged_once(broker.hub, 60)
+
+
+@BOTH
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_two_workers_with_half_the_batch_are_one_with_the_whole(broker, start, script, accumulate, tmp_path):
+    options = {"accumulate": accumulate, "epochs": 2, "pause_s": 0.01}
+    ends(alone := start(script, 1, batch=8, **options))
+    hub, broker.hub = broker.hub, type(broker.hub)()
+    both = [start(script, 2, rank=rank, world=2, meeting=str(tmp_path / "meeting"), **options) for rank in (0, 1)]
+
+    for rank in both:
+        ends(rank)
+
+    assert merged_once(broker.hub, 120)
+    assert sum(row["steps"] for row in broker.hub.history) == sum(row["steps"] for row in hub.history)
+    one, other = [rank.outcome()["parameters"] for rank in both]
+    assert one == other
+    for name, value in alone.outcome()["parameters"].items():
+        np.testing.assert_allclose(one[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_trainer_that_shares_out_itself_is_told_what_to_do(broker, start, tmp_path):
+    env = {"MASTER_ADDR": "127.0.0.1"}  # Without it accelerate complains first.
+    options = {"meeting": str(tmp_path / "meeting"), "use_cpu": 1, "env": env}
+    both = [start("huggingface", 1, rank=rank, world=2, **options) for rank in (0, 1)]
+
+    for rank in both:
+        ends(rank, 1)
+        assert "os.environ.pop() with WORLD_SIZE and LOCAL_RANK" in rank.said.read_text()
+
+
+@BOTH
+def test_a_probe_measures_it(start, script, tmp_path):
+    env = {"GPUYARD_PROBE": str(tmp_path / "seen"), "GPUYARD_PROBE_S": "1"}
+
+    ends(start(script, env=env, epochs=1000, pause_s=0.01), 75)
+
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert 100 < seen["samples_per_s"] < 400
+
+
+@BOTH
+def test_a_callback_without_its_trainer_says_so(broker, start, script):
+    ends(site := start(script, 1, forget=1), 1)
+
+    assert "add the callback to the trainer" in site.said.read_text()
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """No length, no items by number."""
+
+    def __iter__(self):
+        return iter(())
+
+
+WEIGHTED = torch.utils.data.WeightedRandomSampler([1.0, 2.0], 2)
+
+
+@pytest.mark.parametrize(
+    "loader", [DataLoader(Stream()), DataLoader([1, 2], sampler=WEIGHTED), DataLoader([1, 2], batch_size=None)]
+)
+def test_a_loader_whose_samples_can_not_be_dealt_out_is_refused(loader):
+    with pytest.raises(SessionMisused, match="a dataset with a length and items by number"):
+        Passes(loader, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "library"), [("HuggingFaceCallback", "transformers"), ("LightningCallback", "lightning")]
+)
+def test_without_the_library_it_says_what_to_install(name, library):
+    code = f"import sys; sys.modules[{library!r}] = None; from workloads.node.training import {name}"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert f"{name} needs {library}: pip install {library}" in done.stderr
+
+
+@BOTH
+def test_a_script_that_stops_early_hands_in_what_it_has_trained(broker, start, script):
+    ends(site := start(script, 1, epochs=10, every=50, stop_at=7))
+
+    (row,) = broker.hub.history
+    assert row["partial"]
+    assert row["steps"] == 7
+    assert numbers(row["ranges"]) == site.outcome()["trained"]
+
+
+@BOTH
+def test_what_was_refused_is_trained_on_again_beyond_the_trainers_own_limit(broker, start, script):
+    broker.hub.refuse_next = "the norm is out of bounds"
+
+    ends(site := start(script, 1, max_steps=15, every=10))
+
+    assert site.outcome()["steps"] > 15
     assert merged_once(broker.hub, 60)

@@ -14,7 +14,7 @@ from .run import Run, SessionMisused
 try:
     from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 except ModuleNotFoundError as missing:
-    why = f"HuggingFaceCallback needs {missing.name}: pip install transformers accelerate"
+    why = "HuggingFaceCallback needs transformers: pip install transformers accelerate"
     raise ModuleNotFoundError(why, name=missing.name) from missing
 
 
@@ -45,12 +45,12 @@ class HuggingFaceCallback(TrainerCallback):  # type: ignore[misc]
         passes = self._passes = Passes(self._own_loader(), self._wishes)
         args = self._trainer.args
         if not self._samples:
-            per_step = passes.batch_size * args.gradient_accumulation_steps
+            steps, accumulated = args.max_steps, args.gradient_accumulation_steps
             whole = ceil(args.num_train_epochs * passes.size)
-            self._samples = args.max_steps * per_step if args.max_steps > 0 else whole
+            self._samples = steps * accumulated * passes.batch_size if steps > 0 else whole
             if not passes.alone:
                 # With steps, and a loader of unknown length, the trainer goes on for as many passes as are needed.
-                args.max_steps = ceil(self._samples / per_step)
+                args.max_steps = ceil(self._samples / (passes.per_step * accumulated))
                 args.load_best_model_at_end = False  # The model of the run is the one that all sites share.
                 args.ignore_data_skip = True
         return self._trainer.accelerator.prepare(passes.loader())

@@ -16,7 +16,7 @@ try:
     from lightning.pytorch import Callback, LightningModule, Trainer
     from lightning.pytorch.callbacks import Checkpoint
 except ModuleNotFoundError as missing:
-    why = f"LightningCallback needs {missing.name}: pip install lightning"
+    why = "LightningCallback needs lightning: pip install lightning"
     raise ModuleNotFoundError(why, name=missing.name) from missing
 
 
@@ -45,15 +45,17 @@ class LightningCallback(Callback):  # type: ignore[misc]
                 f"Lightning has made this process one of {trainer.world_size}. The session averages gradients inside a "
                 "site itself, with a worker for each accelerator: give Trainer() devices=1 and no strategy"
             )
-        loop, per_step = trainer.fit_loop, self._passes.batch_size * trainer.accumulate_grad_batches
-        limits = [loop.max_epochs * self._passes.size] if loop.max_epochs != -1 else []
-        limits += [trainer.max_steps * per_step] if trainer.max_steps != -1 else []
+        loop, passes, accumulated = trainer.fit_loop, self._passes, trainer.accumulate_grad_batches
+        limits = [loop.max_epochs * passes.size] if loop.max_epochs != -1 else []
+        limits += [trainer.max_steps * accumulated * passes.batch_size] if trainer.max_steps != -1 else []
         if not limits:
             raise SessionMisused("give Trainer() max_epochs or max_steps: sites share out a number of samples")
         self._samples = min(limits)
-        if not self._passes.alone:
+        if not passes.alone:
             loop.max_epochs, loop.min_epochs, loop.epoch_loop.min_steps = -1, None, None
-            loop.epoch_loop.max_steps = ceil(self._samples / per_step)  # What the module's schedule may ask for.
+            loop.epoch_loop.max_steps = ceil(
+                self._samples / (passes.per_step * accumulated)
+            )  # What the module's schedule may ask for.
             self._limit_val_batches = trainer.limit_val_batches
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

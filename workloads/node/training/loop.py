@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ class Steps:
         self._hooks = [optimizers[0].register_step_post_hook(self._count)]
         for optimizer, average in zip(optimizers, self._averages, strict=True):
             if world > 1:
-                self._hooks.append(optimizer.register_step_pre_hook(average))
+                self._hooks.append(optimizer.register_step_pre_hook(_with_gradients(average)))
 
     def close(self) -> None:
         """Let go of the optimizers."""
@@ -79,6 +79,25 @@ class _Average:
                     parameter.grad = mean
                 else:
                     parameter.grad.copy_(mean)
+
+
+def _with_gradients(average: _Average) -> Callable[[torch.optim.Optimizer, Any, Any], Any]:
+    """The hook before a step; one that is given a closure, as by Lightning, has its gradients only from there."""
+
+    def hook(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Any:
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None:
+            average(optimizer, args, kwargs)
+            return None
+
+        def averaged() -> Any:
+            loss = closure()
+            average(optimizer, args, kwargs)
+            return loss
+
+        return args[:1], {**kwargs, "closure": averaged}
+
+    return hook
 
 
 def _trained(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:

@@ -43,11 +43,12 @@ class Passes(Sampler[list[int]]):
                 "an order of its own: give the data loader such a dataset and a batch_size, and no sampler"
             )
         self.alone = not os.environ.get("GPUYARD_SITE_URL")
-        self.batch_size: int = drawn.batch_size
+        self.batch_size: int = drawn.batch_size  # Of this worker; per_step is that of all in the site.
         self.size = len(loader.dataset)  # type: ignore[arg-type]
         self._loader, self._wishes = loader, wishes
+        self.per_step = self.batch_size * (1 if self.alone else int(os.environ.get("GPUYARD_WORLD", "1")))
         self._drops_last = drawn.drop_last and self.alone
-        self.per_epoch = self.size // self.batch_size if self._drops_last else ceil(self.size / self.batch_size)
+        self.per_epoch = self.size // self.batch_size if self._drops_last else ceil(self.size / self.per_step)
         self._order = data.Order(samples=self.size, seed=wishes.get("seed", 0))
         self._epoch, self._batches_trained = 0, 0
         self._run: Run | None = None
