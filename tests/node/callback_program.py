@@ -101,15 +101,15 @@ class StopLightning(lightning.Callback):
 
 
 def huggingface(model, options, directory):
-    """Hugging Face's script; `evaluate` is how many steps are between two evaluations."""
-    evaluations = {"eval_strategy": "steps", "eval_steps": options["evaluate"]} if options["evaluate"] else {}
+    """Hugging Face's script; `evaluate` is how many steps are between two evaluations, -1: an epoch."""
+    strategy = "no" if not options["evaluate"] else "epoch" if options["evaluate"] < 0 else "steps"
     arguments = transformers.TrainingArguments(
         output_dir=str(directory), per_device_train_batch_size=options["batch"],
         lr_scheduler_type="linear" if options["schedule"] else "constant",
         gradient_accumulation_steps=options["accumulate"], num_train_epochs=options["epochs"], max_grad_norm=0.0,
         max_steps=options["max_steps"], dataloader_num_workers=options["workers"], logging_steps=2, report_to="none",
         use_cpu=bool(options["use_cpu"]), save_strategy="no", disable_tqdm=True, remove_unused_columns=False,
-        **evaluations,
+        eval_strategy=strategy, eval_steps=options["evaluate"],
     )  # fmt: skip
     trainer = transformers.Trainer(
         model=model, args=arguments, train_dataset=Numbers(options["size"]), eval_dataset=Numbers(3),

@@ -162,6 +162,21 @@ def test_one_site_evaluates_the_shared_model(broker, start, script):
     assert {site for (site, _), row in broker.hub.rows.items() if any("val" in k for k in row["values"])} == {1}
 
 
+def test_the_saved_model_has_the_metrics_of_its_own_evaluation(broker, start):
+    sites = [start("huggingface", site, epochs=4, pause_s=0.02, evaluate=-1) for site in (1, 2)]
+
+    for site in sites:
+        ends(site)
+
+    last = sites[0].outcome()["evaluated"][-1]
+    assert last == pytest.approx(
+        {name: float(each.sum()) for name, each in broker.hub.theta.items()}, rel=1e-4, abs=1e-5
+    )
+    metrics = {artifact["site"]: artifact["metrics"] for artifact in broker.hub.artifacts}
+    assert metrics[1]["eval_loss"] > 0
+    assert metrics[2] == {}
+
+
 @BOTH
 def test_samples_of_a_site_that_dies_are_trained_on_by_one_that_had_no_more(broker, start, script):
     doomed, other = start(script, 1, pause_s=0.1), start(script, 2, pause_s=0.01)
@@ -252,6 +267,23 @@ def test_without_the_library_it_says_what_to_install(name, library):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert f"{name} needs {library}: pip install {library}" in done.stderr
+
+
+@BOTH
+def test_what_is_trained_in_vain_is_not_in_the_model(broker, start, script):
+    site = start(script, 1, epochs=10, every=500, pause_s=0.05)
+    wait_for(lambda: len(broker.hub.rows) > 3)
+
+    with broker.lock:  # The broker took it for dead, and others have done everything.
+        broker.hub.merged, broker.hub.free, broker.hub.leased = [(0, 600)], [], {}
+        broker.hub.contributed["other"] = broker.hub.contribution_of_nothing()
+        broker.hub.close_if_complete()
+
+    ends(site)
+    assert site.outcome()["trained"]
+    (saved,) = broker.hub.artifacts
+    for name, value in safetensors.numpy.load(saved["raw"]).items():
+        np.testing.assert_array_equal(value, broker.hub.theta[name])
 
 
 @BOTH

@@ -65,8 +65,9 @@ class HuggingFaceCallback(TrainerCallback):  # type: ignore[misc]
         self.run = self._passes.start(model, [plain], samples=self._samples)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Go on after an evaluation."""
+        """Go on after an evaluation; what it found is not of the model that comes."""
         self._evaluating.close()
+        self._found = {}
         if not self._passes.alone:  # The samples end the run, not the steps of this site.
             state.max_steps = max(state.max_steps, state.global_step + 2)
 
@@ -122,7 +123,7 @@ class HuggingFaceCallback(TrainerCallback):  # type: ignore[misc]
             self.run.report(**_numbers(logs))
 
     def on_train_end(self, *_: Any, model: torch.nn.Module, **__: Any) -> None:
-        """Close the session; placed, keep the model with what the last evaluation here found."""
+        """Close the session; placed, keep the model, with what an evaluation found if no step came after it."""
         self._evaluating.close()
         self._passes.stop(failed=False)
         if not self._passes.alone:

@@ -101,11 +101,11 @@ class LightningCallback(Callback):  # type: ignore[misc]
             self.run.report(**_numbers(trainer.callback_metrics))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the session; placed, keep the model with the last metrics."""
+        """Close the session; placed, keep the model. The last validation was before the last round."""
         self._passes.stop(failed=False)
         if not self._passes.alone:
             trainer.limit_val_batches = self._limit_val_batches
-            self.run.save(pl_module, **_numbers(trainer.callback_metrics))
+            self.run.save(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """What was trained in a run that failed does not count."""

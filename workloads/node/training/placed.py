@@ -75,10 +75,13 @@ class Placed:
     def close(self, *, failed: bool) -> None:
         """End the threads. Of a loop that was left by a `break` what it did counts; of one that failed, nothing."""
         if self._leader:
-            if self._per_step and not self._is_done and not failed:
+            if self._per_step and not failed:
                 self._note()
-                self._measure()
-                self._leader.leave(self._work)
+                if not self._is_done:
+                    self._measure()
+                    self._leader.leave(self._work)
+                elif self._work.steps:  # On samples that meanwhile were taken from this site, and are others' work.
+                    weights.load(self._model, self._leader.theta)
             self._leader.close()
 
     def note_loss(self, loss: Any) -> None:
