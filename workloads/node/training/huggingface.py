@@ -14,7 +14,7 @@ from .run import Run, SessionMisused
 try:
     from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 except ModuleNotFoundError as missing:
-    why = "HuggingFaceCallback needs transformers: pip install transformers accelerate"
+    why = f"HuggingFaceCallback needs a whole transformers, pip install transformers accelerate: {missing}"
     raise ModuleNotFoundError(why, name=missing.name) from missing
 
 

@@ -16,7 +16,7 @@ try:
     from lightning.pytorch import Callback, LightningModule, Trainer
     from lightning.pytorch.callbacks import Checkpoint
 except ModuleNotFoundError as missing:
-    why = "LightningCallback needs lightning: pip install lightning"
+    why = f"LightningCallback needs a whole lightning, pip install lightning: {missing}"
     raise ModuleNotFoundError(why, name=missing.name) from missing
 
 
