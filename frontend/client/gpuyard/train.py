@@ -12,6 +12,9 @@
 Alone on a laptop `session` changes nothing and needs no broker. On a host that GPUYard placed the script on, it
 joins its site and the training rounds across sites.
 
+`yard.HuggingFaceCallback` and `yard.LightningCallback` do the same for a Trainer's script; install `transformers` and
+`accelerate`, or `lightning`.
+
 `yard.fetch`, `yard.TokenWindows`, `yard.Lines` and `yard.Shards` bring data from paths, s3://, gs://, https:// and hf://
 to the machine; all but paths need the extra `gpuyard[data]`, Shards `gpuyard[shards]`.
 """
@@ -22,9 +25,21 @@ from gpuyard.node import training
 from gpuyard.node.training import session
 
 if TYPE_CHECKING:
-    from gpuyard.node.training import DatasetError, Lines, Shards, TokenWindows, fetch, fingerprint
+    from gpuyard.node.training import (
+        DatasetError,
+        HuggingFaceCallback,
+        LightningCallback,
+        Lines,
+        Shards,
+        TokenWindows,
+        fetch,
+        fingerprint,
+    )
 
-__all__ = ["DatasetError", "Lines", "Shards", "TokenWindows", "fetch", "fingerprint", "session"]
+__all__ = [
+    "DatasetError", "HuggingFaceCallback", "LightningCallback", "Lines", "Shards", "TokenWindows", "fetch",
+    "fingerprint", "session",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

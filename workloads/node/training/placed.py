@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
@@ -50,7 +51,8 @@ class Placed:
         self._queue: data.Ranges = []  # Leased, the next to be handed out.
         self._is_last = False  # There is nothing to be leased now: a short step is better than none.
         self._is_done = False
-        self._out: data.Ranges = []  # Handed out, without a step since.
+        self._fetched: deque[tuple[data.Ranges, int]] = deque()  # Handed out, not yet trained; and how many count.
+        self._out: data.Ranges = []  # Trained, without a step since.
         self._work = Work()
         self._steps_seen = 0
         self._since_s = self._noted_s = time.monotonic()
@@ -63,6 +65,11 @@ class Placed:
         return self._leader.version if self._leader else 0
 
     @property
+    def evaluates(self) -> bool:
+        """Whether this worker would evaluate now."""
+        return self._leader is not None and self._leader.evaluates
+
+    @property
     def leader(self) -> Leader | None:
         """At rank 0."""
         return self._leader
@@ -70,10 +77,13 @@ class Placed:
     def close(self, *, failed: bool) -> None:
         """End the threads. Of a loop that was left by a `break` what it did counts; of one that failed, nothing."""
         if self._leader:
-            if self._per_step and not self._is_done and not failed:
+            if self._per_step and not failed:
                 self._note()
-                self._measure()
-                self._leader.leave(self._work)
+                if not self._is_done:
+                    self._measure()
+                    self._leader.leave(self._work)
+                elif self._work.steps:  # On samples that meanwhile were taken from this site, and are others' work.
+                    weights.load(self._model, self._leader.theta)
             self._leader.close()
 
     def note_loss(self, loss: Any) -> None:
@@ -101,10 +111,12 @@ class Placed:
             leader.is_away = False
             weights.load(self._model, kept)
 
-    def deal(self, hello: Mapping[str, Any], *, batch_size: int) -> Iterator[tuple[list[int], int]]:
+    def deal(self, hello: Mapping[str, Any], *, batch_size: int, fetches_ahead: bool = False) -> Iterator[list[int]]:
         """
-        Deal this rank's positions of each step, and how many of them count.
+        Deal this rank's positions of each step.
 
+        What the plain loop took is trained when it asks for more. Who fetches ahead says so with `begun` and `trained`;
+        where nothing can be had while it holds what is not trained it is dealt no positions: it must train them first.
         Raises SessionRefused, Drained, PlacementClosed, StateDiffers, RanksDiffer, NoSteps.
         """
         per_step = batch_size * self._world
@@ -117,29 +129,63 @@ class Placed:
             self._leader.leases.want(AHEAD_STEPS * per_step)
         group.copy_from_first(list(self._model.parameters()))
         self._per_step = per_step
-        while step := self._next_step():
-            mine, counted = data.share(data.positions(step), rank=self._rank, batch_size=batch_size)
-            if self._leader:
-                self._out += step
-            if averaging := self._steps.averaging:
-                averaging.hand_out(counted=counted, of=data.count(step))
-                averaging.said = self._word()
-            yield mine, counted
-            self._between()
+        while (step := self._next_step()) is not None:
+            mine: list[int] = []
+            if step:
+                mine, counted = data.share(data.positions(step), rank=self._rank, batch_size=batch_size)
+                self._fetched.append((step, counted))
+                if not fetches_ahead:
+                    self.begun()
+                    self._take_first()
+            yield mine
+            if not fetches_ahead:
+                self.between()
 
-    def _next_step(self) -> data.Ranges:
-        """The positions of the whole site's next step; none when all is done."""
+    def begun(self) -> None:
+        """The batch fetched first is the one that the next backward is of."""
+        if averaging := self._steps.averaging:
+            step, counted = self._fetched[0]
+            averaging.hand_out(counted=counted, of=data.count(step))
+            averaging.said = self._word()
+
+    def trained(self) -> None:
+        """The batch fetched first is trained; do what that leads to. Raises as `deal`."""
+        self._take_first()
+        self.between()
+
+    @property
+    def has_fetched(self) -> bool:
+        """Whether a batch is fetched and not trained."""
+        return bool(self._fetched)
+
+    def deal_again(self) -> None:
+        """What was fetched and is not trained is dealt again, first."""
+        self._queue = [each for step, _ in self._fetched for each in step] + self._queue
+        self._fetched.clear()
+
+    def _take_first(self) -> None:
+        step, _ = self._fetched.popleft()
+        if self._leader:
+            self._out += step
+
+    def _next_step(self) -> data.Ranges | None:
+        """The positions of the whole site's next step; none while what is fetched must be trained; None at the end."""
         started = time.monotonic()
+        word = None
         while data.count(self._queue) < self._per_step and not (self._queue and self._is_last) and not self._is_done:
             word, ranges, self.progress = group.told(self._gathered() if self._leader else None)
+            if word == "train":
+                break
             self._act(word)
             self._queue += ranges
             self._is_last, self._is_done = word == "last", word == "done"
         if self._leader:
             self._work.stall_s += time.monotonic() - started
+        if word == "train":
+            return []
         step, self._queue = data.cut(self._queue, self._per_step)
         self._is_last = False
-        return step
+        return step or None
 
     def _gathered(self) -> tuple[Any, data.Ranges, float]:
         """Rank 0 waits for samples, or for what else is to happen first: (word, ranges, progress of the run)."""
@@ -160,6 +206,8 @@ class Placed:
                 return "done", []
             if leases.is_dry and self._queue:
                 return "last", []
+            if leases.is_dry and self._fetched:
+                return "train", []
             if leases.is_dry:
                 self._count_what_is_out()
             if leader.is_due(self._work, is_out=leases.is_dry):
@@ -171,8 +219,8 @@ class Placed:
             return 0
         return NEWS * self._leader.has_news() | LEAVE * self._leader.drain_wanted()
 
-    def _between(self) -> None:
-        """What a step leads to."""
+    def between(self) -> None:
+        """What a step leads to. Raises as `deal`."""
         started = time.monotonic()
         if self._leader:
             self._note()

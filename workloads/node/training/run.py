@@ -208,6 +208,19 @@ class Run:
                 batches = probed(batches, model=self._model, optimizer=self._optimizers[0], batch_size=batch_size)
             yield from batches
             return
+        for numbers in self.leased(dataset, order, batch_size=batch_size, total=total):
+            yield default_collate([dataset[number] for number in numbers])
+
+    @property
+    def placed(self) -> Placed | None:
+        """What deals out the samples, when placed."""
+        return self._placed
+
+    def leased(
+        self, dataset: data.Dataset, order: data.Order, *, batch_size: int, total: int, fetches_ahead: bool = False
+    ) -> Iterator[list[int]]:
+        """The numbers of the samples in this worker's batches, when placed; `fetches_ahead` as in `Placed.deal`."""
+        assert self._placed is not None
         fingerprint = getattr(dataset, "fingerprint", "")  # Others than ours may mean something else by it.
         hello = {
             "world": self.world,
@@ -217,8 +230,8 @@ class Run:
             "batch_size": batch_size,
             **{name: value for name, value in self._wishes.items() if value is not None},
         }
-        for mine, _ in self._placed.deal(hello, batch_size=batch_size):
-            yield default_collate([dataset[order.sample(position)] for position in mine])
+        for mine in self._placed.deal(hello, batch_size=batch_size, fetches_ahead=fetches_ahead):
+            yield [order.sample(position) for position in mine]
 
     def _alone(self, total: int, dataset: data.Dataset, order: data.Order, batch_size: int) -> Iterator[Any]:
         for step in data.steps([(0, total)], per_step=batch_size):
