@@ -294,13 +294,20 @@ def test_what_is_trained_in_vain_is_not_in_the_model(broker, start, script):
 
 
 @BOTH
-def test_a_script_that_stops_early_hands_in_what_it_has_trained(broker, start, script):
-    ends(site := start(script, 1, epochs=10, every=50, stop_at=7))
+def test_a_trainer_that_stops_early_ends_the_run_at_all_sites(broker, start, script):
+    options = {"epochs": 1000, "every": 10, "pause_s": 0.01}
+    sites = [start(script, 1, stop_at=27, **options), start(script, 2, **options)]
 
-    (row,) = broker.hub.history
-    assert row["partial"]
-    assert row["steps"] == 7
-    assert numbers(row["ranges"]) == site.outcome()["trained"]
+    for site in sites:
+        ends(site)
+
+    assert broker.hub.why_stopped == "the trainer was told to stop"
+    merged = data.positions(broker.hub.merged)
+    assert len(merged) == len(set(merged)) < 30_000
+    assert sites[0].outcome()["parameters"] == sites[1].outcome()["parameters"]
+    saved = safetensors.numpy.load(broker.hub.artifacts[-1]["raw"])
+    for name, value in saved.items():
+        np.testing.assert_array_equal(value, broker.hub.theta[name])
 
 
 @BOTH

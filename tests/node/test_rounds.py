@@ -231,6 +231,23 @@ def test_a_loop_that_breaks_off_hands_in_what_it_has_done(broker, start_site):
     assert (row["steps"], row["samples"]) == (12, 48)
 
 
+def test_a_script_that_takes_no_step_is_told_so(broker, start_site):
+    ends(site := start_site(1, samples=40, accumulate=1000), 1)
+
+    assert "40 samples went by without optimizer.step()" in site.said.read_text()
+
+
+def test_a_late_site_whose_gradients_wait_in_vain_holds_nobody_up(broker, start_site):
+    first = start_site(1, samples=400, every=10, pause_s=0.02)
+    wait_for(lambda: broker.hub.version >= 2)
+    late = start_site(2, samples=400, every=10, accumulate=1000, pause_s=0.02)
+
+    ends(first)
+    ends(late)
+    assert merged_once(broker.hub, 400)
+    assert first.outcome() == late.outcome()
+
+
 def test_a_script_that_stops_early_ends_the_run_at_all_sites_with_the_same_bits(broker, start_site):
     options = {"samples": 100_000, "every": 10, "pause_s": 0.01}
     sites = [start_site(1, end_at=40, **options), start_site(2, **options)]

@@ -37,8 +37,14 @@ class HuggingFaceCallback(TrainerCallback):  # type: ignore[misc]
         self._trainer, self._wishes, self._samples = trainer, session, 0
         self._passes: Passes | None = None
         self._waiting = 0  # Batches whose gradients wait for more.
+        self._is_over = False
         self._evaluating, self._found = ExitStack(), {}
         self._own_loader, trainer.get_train_dataloader = trainer.get_train_dataloader, self._loader
+
+    @property
+    def progress(self) -> float:
+        """The share of the run's samples that its sites have got, 0 to 1: for schedules."""
+        return self._passes.progress if self._passes else 0.0
 
     def _loader(self) -> Any:
         """In the place of the trainer's get_train_dataloader."""
@@ -85,6 +91,7 @@ class HuggingFaceCallback(TrainerCallback):  # type: ignore[misc]
         self._waiting = 0
         if not self._passes.alone:
             state.epoch = self._passes.epochs
+        self._stop_all(control)
         self._share_out(control)
 
     def on_epoch_end(
@@ -103,13 +110,17 @@ class HuggingFaceCallback(TrainerCallback):  # type: ignore[misc]
             model.zero_grad()
             state.global_step, self._waiting = state.global_step + 1, 0
             self._passes.stepped()
+        self._stop_all(control)
         if not control.should_training_stop and not self._passes.has_more():
-            control.should_training_stop = True
+            control.should_training_stop = self._is_over = True
         self._share_out(control)
 
-    def on_evaluate(self, *_: Any, metrics: dict[str, float], **__: Any) -> None:
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: dict[str, float], **_: Any
+    ) -> None:
         """Keep the numbers for the saved model."""
         self._found = _numbers(metrics)
+        self._stop_all(control)
 
     def on_save(self, *_: Any, **__: Any) -> None:
         """A checkpoint is written; an evaluation before it is over."""
@@ -126,6 +137,12 @@ class HuggingFaceCallback(TrainerCallback):  # type: ignore[misc]
         self._passes.stop(failed=False)
         if not self._passes.alone:
             self.run.save(model, **self._found)
+
+    def _stop_all(self, control: TrainerControl) -> None:
+        """Another callback wants to stop: the run ends early at all sites, this one when what they have is merged."""
+        if control.should_training_stop and not self._passes.alone and self._passes.is_open and not self._is_over:
+            control.should_training_stop = control.should_epoch_stop = False
+            self.run.stop("the trainer was told to stop")
 
     def _share_out(self, control: TrainerControl) -> None:
         """One site evaluates, with the shared parameters until the next event; a site's first worker logs and saves."""

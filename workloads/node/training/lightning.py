@@ -33,8 +33,13 @@ class LightningCallback(Callback):  # type: ignore[misc]
         self._passes = Passes(train_dataloader, session)
         self.train_dataloader = self._passes.loader()
         self.run: Run | None = None
-        self._samples, self._evaluating = 0, ExitStack()
+        self._samples, self._evaluating, self._is_over = 0, ExitStack(), False
         self._limit_val_batches: Any = None
+
+    @property
+    def progress(self) -> float:
+        """The share of the run's samples that its sites have got, 0 to 1: for schedules."""
+        return self._passes.progress
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Read from the trainer how many samples there are; placed, let these end the run instead of its limits."""
@@ -85,9 +90,12 @@ class LightningCallback(Callback):  # type: ignore[misc]
         trainer.limit_val_batches = self._limit_val_batches if self._passes.evaluates else 0
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A pass is over: stop when all samples are merged."""
+        """A pass is over: stop when all samples are merged. A stop that another callback wants is one of all sites."""
+        if trainer.should_stop and not self._passes.alone and not self._is_over:
+            trainer.should_stop = False
+            self.run.stop("the trainer was told to stop")
         if not trainer.should_stop and not self._passes.has_more():
-            trainer.should_stop = True
+            trainer.should_stop = self._is_over = True
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """One site evaluates, with the shared parameters; the others skip it."""

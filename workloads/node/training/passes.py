@@ -51,6 +51,7 @@ class Passes(Sampler[list[int]]):
         self.per_epoch = self.size // self.batch_size if self._drops_last else ceil(self.size / self.per_step)
         self._order = data.Order(samples=self.size, seed=wishes.get("seed", 0))
         self._epoch, self._batches_trained = 0, 0
+        self._samples = 1
         self._run: Run | None = None
         self._dealt: Iterator[list[int]] = iter(())
         self._probe: Iterator[Any] | None = None
@@ -64,6 +65,7 @@ class Passes(Sampler[list[int]]):
         """Open the session; all sites together train on `samples`. Raises as session()."""
         if Passes._newest is not None:  # No callback tells Hugging Face's of a failure, so it may be open still.
             Passes._newest.stop(failed=True)
+        self._samples = samples
         Passes._newest, self._run = self, session(model, optimizers, **self._wishes).__enter__()
         if not self.alone:
             dataset = self._loader.dataset
@@ -98,6 +100,13 @@ class Passes(Sampler[list[int]]):
     def evaluates(self) -> bool:
         """Whether this worker would evaluate now."""
         return self.alone or (self.is_open and self._placed.evaluates)
+
+    @property
+    def progress(self) -> float:
+        """The share of the run's samples that its sites have got, 0 to 1, as `Run.progress`."""
+        if self.alone:
+            return min(1.0, self._batches_trained * self.batch_size / self._samples)
+        return self._run.progress if self._run else 0.0
 
     @property
     def epochs(self) -> float:
@@ -147,9 +156,9 @@ class Passes(Sampler[list[int]]):
         """The next batch is trained, and the model may change now. Raises as `Placed.deal`."""
         if self._probe:
             next(self._probe)
+        self._batches_trained += 1
         if not self.alone:
             self._check_fetched()
-            self._batches_trained += 1
             with self._failing():
                 self._placed.trained()
 

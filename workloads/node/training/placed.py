@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .rounds import Leader
 
 AHEAD_S = 1.0  # Samples for so long are at hand, so that the loop waits for none.
+STEPLESS = 2000  # Batches without a step are no accumulation of gradients.
 AHEAD_STEPS = 2  # Before the first step's time is known.
 NEWS, LEAVE = 1, 2  # Rank 0's word to all ranks.
 
@@ -54,7 +55,7 @@ class Placed:
         self._fetched: deque[tuple[data.Ranges, int]] = deque()  # Handed out, not yet trained; and how many count.
         self._out: data.Ranges = []  # Trained, without a step since.
         self._work = Work()
-        self._steps_seen = 0
+        self._steps_seen = self._handed = 0
         self._since_s = self._noted_s = time.monotonic()
         self._per_step = 0  # Until the first is dealt.
         self.progress = 0.0  # The same at all ranks.
@@ -134,12 +135,15 @@ class Placed:
             if step:
                 mine, counted = data.share(data.positions(step), rank=self._rank, batch_size=batch_size)
                 self._fetched.append((step, counted))
+                self._handed += data.count(step)
                 if not fetches_ahead:
                     self.begun()
                     self._take_first()
             yield mine
             if not fetches_ahead:
                 self.between()
+        if not self._steps.total and self._handed >= hello["total_samples"]:
+            raise _no_steps(self._handed)
 
     def begun(self) -> None:
         """The batch fetched first is the one that the next backward is of."""
@@ -256,15 +260,12 @@ class Placed:
             step_s, self._noted_s = (now_s - self._noted_s) / taken, now_s  # Of the last: the first takes longer.
             ahead = min(max(AHEAD_STEPS, ceil(AHEAD_S / step_s)), max(AHEAD_STEPS, self._leader.sync_every_steps))
             self._leader.leases.want(ahead * self._per_step)
-        elif self._steps.total == 0 and data.count(self._out) >= self._leader.sync_every_steps * self._per_step:
-            raise NoSteps(
-                f"a whole round of {data.count(self._out)} samples went by without optimizer.step(): "
-                "call step() of the optimizer that was given to session()"
-            )
+        elif self._steps.total == 0 and data.count(self._out) >= STEPLESS * self._per_step:
+            raise _no_steps(data.count(self._out))
 
     def _count_what_is_out(self) -> None:
         """The data is at its end: samples whose gradients wait for more of them, in vain, are used as well."""
-        if self._out and self._steps.total:
+        if self._out:
             self._work.ranges = data.joined([*self._work.ranges, *self._out])
             self._work.steps = max(1, self._work.steps)
             self._out = []
@@ -295,6 +296,12 @@ class Placed:
         now_s = time.monotonic()
         self._work.train_s += now_s - self._since_s
         self._since_s = now_s
+
+
+def _no_steps(samples: int) -> NoSteps:
+    return NoSteps(
+        f"{samples} samples went by without optimizer.step(): call step() of the optimizer that was given to session()"
+    )
 
 
 def connect(headers: Mapping[str, str] | None = None) -> Link:
