@@ -245,7 +245,7 @@ class Replicas:
     def __init__(self, trained: Trained, dataset: Bytes, batch: int, rounds: int) -> None:
         self.trained, self.dataset, self.batch, self.rounds = trained, dataset, batch, rounds
         self.optimizers = [trained.fresh_optimizer() for _ in range(SITES)]
-        self.own = [weights.Held(trained.plain) for _ in range(SITES)]
+        self.own = [weights.Held.of(trained.plain) for _ in range(SITES)]
         self.layout = Layout(weights.described(trained.plain))
         self.theta = self.layout.flat(weights.taken(trained.plain))
         self.momentum, self.remainder = np.zeros_like(self.theta), np.zeros_like(self.theta)
@@ -257,7 +257,7 @@ class Replicas:
             given = []
             for site in range(SITES):
                 self._round_of(site, round_)
-                self.own[site] = weights.Held(model)
+                self.own[site] = weights.Held.of(model)
                 delta = self.own[site].missing(self.theta, self.layout)
                 parts = {
                     name: np.empty(items, quantise.CODECS[CODEC].parts[name][0])

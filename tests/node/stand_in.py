@@ -182,7 +182,7 @@ class Hub:
             status = "called" if calls and not called and site not in self.contributed else "open"
         merged = self.merged_of.get((site, version))
         return {"status": status, "version": self.version, "merged": merged, "state": self.state,
-                "evaluates": site == min(self.sites)}  # fmt: skip
+                "evaluates": site == min(self.sites, default=None)}  # fmt: skip
 
     def metrics(self, site, body):
         for row in body["rows"]:

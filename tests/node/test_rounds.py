@@ -13,6 +13,7 @@ import torch
 
 from workloads.node.training import quantise, wire
 from workloads.node.training.rounds import Leader
+from workloads.node.training.sharding import Whole
 
 from . import site_program
 from .conftest import wait_for
@@ -364,11 +365,12 @@ def test_a_site_whose_placement_was_closed_stops(broker, start_site):
     assert "closed this placement" in site.said.read_text()
 
 
+@pytest.mark.parametrize("sharded", [0, 1])
 @pytest.mark.parametrize("clip", ["", "0.05"])
-def test_two_ranks_with_half_the_batch_are_one_rank_with_the_whole(broker, start_site, tmp_path, clip):
+def test_two_ranks_with_half_the_batch_are_one_rank_with_the_whole(broker, start_site, tmp_path, clip, sharded):
     # The last of 206 samples are a short step, and one that leaves the second rank without a sample.
-    options = {"samples": 206, "size": 60, "clip": clip}
-    ends(alone := start_site(1, batch=8, **options))
+    options = {"samples": 206, "size": 60, "clip": clip, "shard": sharded}
+    ends(alone := start_site(1, batch=8, **{**options, "shard": 0}))
     theta, hub = broker.hub.theta, broker.hub
     broker.hub = type(hub)()
     both = [start_site(2, rank=rank, world=2, batch=4, meeting=tmp_path / "meeting", **options) for rank in (0, 1)]
@@ -384,8 +386,29 @@ def test_two_ranks_with_half_the_batch_are_one_rank_with_the_whole(broker, start
     assert sum(row["steps"] for row in broker.hub.history) == sum(row["steps"] for row in hub.history) == 26
 
 
-def test_two_ranks_drain_at_the_same_step(broker, start_site, tmp_path):
-    options = {"samples": 4000, "every": 200, "pause_s": 0.01, "meeting": tmp_path / "meeting"}
+def test_a_site_whose_workers_share_the_model_trains_evaluates_and_saves_beside_one_that_has_it_whole(
+    broker, start_site, tmp_path
+):
+    options = {"samples": 1200, "every": 10, "pause_s": 0.01, "evaluate_at": 25}
+    parts = {"world": 2, "meeting": tmp_path / "meeting", "shard": 1}
+    both = [start_site(1, rank=rank, **parts, **options) for rank in (0, 1)]
+    whole = start_site(2, **options)
+
+    for site in (*both, whole):
+        ends(site)
+
+    assert merged_once(broker.hub, 1200)
+    assert both[0].outcome() == both[1].outcome() == whole.outcome()
+    assert [site.said.read_text().count("evaluated") for site in (*both, whole)] == [1, 1, 0]
+    saved = {row["site"]: row["raw"] for row in broker.hub.artifacts}
+    first, second = (safetensors.torch.load(saved[site]) for site in (1, 2))
+    assert first.keys() == second.keys() >= {"seen"}
+    assert all(torch.equal(first[name], second[name]) for name in first.keys() - {"seen"})
+
+
+@pytest.mark.parametrize("sharded", [0, 1])
+def test_two_ranks_drain_at_the_same_step(broker, start_site, tmp_path, sharded):
+    options = {"samples": 4000, "every": 200, "pause_s": 0.01, "meeting": tmp_path / "meeting", "shard": sharded}
     both = [start_site(1, rank=rank, world=2, **options) for rank in (0, 1)]
     wait_for(lambda: len(broker.hub.rows) > 3)
 
@@ -420,7 +443,7 @@ class Silent:
 def test_what_a_contribution_could_not_say_is_in_later_ones(codec, rounds, tmp_path):
     torch.manual_seed(0)
     model = torch.nn.Linear(64, 64, bias=False)
-    leader = Leader(model=model, connect=Silent, drain_file=None)
+    leader = Leader(parameters=Whole(model), connect=Silent, drain_file=None)
     leader._codec = codec
     size = 64 * 64
     moved, said = np.linspace(-1, 1, size, dtype=np.float32), np.zeros(size, np.float32)

@@ -12,6 +12,8 @@
 Alone on a laptop `session` changes nothing and needs no broker. On a host that GPUYard placed the script on, it
 joins its site and the training rounds across sites.
 
+`model = yard.shard(model)`, before the optimizer is made, cuts a model that does not fit one GPU over all of the site.
+
 `yard.HuggingFaceCallback` and `yard.LightningCallback` do the same for a Trainer's script; install `transformers` and
 `accelerate`, or `lightning`.
 
@@ -34,11 +36,12 @@ if TYPE_CHECKING:
         TokenWindows,
         fetch,
         fingerprint,
+        shard,
     )
 
 __all__ = [
     "DatasetError", "HuggingFaceCallback", "LightningCallback", "Lines", "Shards", "TokenWindows", "fetch",
-    "fingerprint", "session",
+    "fingerprint", "session", "shard",
 ]  # fmt: skip
 
 

@@ -9,12 +9,13 @@ if TYPE_CHECKING:
     from .huggingface import HuggingFaceCallback
     from .lightning import LightningCallback
     from .run import session
+    from .sharding import shard
     from .shards import Shards
     from .sources import DatasetError
 
 __all__ = [
     "DatasetError", "HuggingFaceCallback", "LightningCallback", "Lines", "Shards", "TokenWindows", "fetch",
-    "fingerprint", "session",
+    "fingerprint", "session", "shard",
 ]  # fmt: skip
 _HOMES = {
     "DatasetError": "sources",
@@ -26,6 +27,7 @@ _HOMES = {
     "fetch": "fetching",
     "fingerprint": "fetching",
     "session": "run",
+    "shard": "sharding",
 }
 
 

@@ -16,8 +16,10 @@ def write(model: torch.nn.Module, path: Path) -> None:
     draft.replace(path)
 
 
-def packed(model: torch.nn.Module) -> bytes:
-    """The bytes that `write` would leave in a file."""
+def packed(model: torch.nn.Module, whole: tuple[dict[str, torch.Tensor], dict[str, str]] | None) -> bytes:
+    """The bytes that `write` would leave in a file. whole: of a model that has only parts, `sharding.whole_state`."""
+    if whole is not None:
+        return safetensors.torch.save(*whole)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "model.safetensors"
         write(model, path)

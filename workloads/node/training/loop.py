@@ -21,8 +21,7 @@ class Steps:
         self.total = 0
         held = [_trained(model, one) for one in optimizers]
         self._hook = optimizers[0].register_step_post_hook(self._count)
-        parameters = {id(parameter): parameter for part in held for parameter in part}
-        self.averaging = Averaging(list(parameters.values())) if world > 1 else None
+        self.averaging = _averaging(held) if world > 1 else None
 
     def close(self) -> None:
         """Let go of the optimizers and the parameters."""
@@ -32,6 +31,14 @@ class Steps:
 
     def _count(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self.total += 1
+
+
+def _averaging(held: Sequence[Sequence[torch.nn.Parameter]]) -> Averaging | None:
+    """Of what every worker has whole; FSDP averages what is cut over them."""
+    from torch.distributed.tensor import DTensor  # Slow to import, and not for a laptop.
+
+    parameters = {id(one): one for part in held for one in part if not isinstance(one, DTensor)}
+    return Averaging(list(parameters.values())) if parameters else None
 
 
 def _trained(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import data, group, weights
+from . import data, group, sharding
 from .loop import Steps
 from .work import Work
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 AHEAD_S = 1.0  # Samples for so long are at hand, so that the loop waits for none.
 STEPLESS = 2000  # Batches without a step are no accumulation of gradients.
 AHEAD_STEPS = 2  # Before the first step's time is known.
-NEWS, LEAVE = 1, 2  # Rank 0's word to all ranks.
+NEWS, LEAVE, HAND_IN = 1, 2, 4  # Rank 0's word to all ranks.
 
 
 class NoSteps(RuntimeError):
@@ -43,12 +43,13 @@ class Placed:
 
     def __init__(self, *, model: torch.nn.Module, steps: Steps, rank: int, world: int, overlap: bool) -> None:
         self._model, self._steps, self._rank, self._world = model, steps, rank, world
+        self._parameters = sharding.seen(model)
         self._leader: Leader | None = None
         if rank == 0:
             from .rounds import Leader
 
             drain_file = os.environ.get("GPUYARD_DRAIN_FILE")
-            self._leader = Leader(model=model, connect=connect, drain_file=drain_file, overlap=overlap)
+            self._leader = Leader(parameters=self._parameters, connect=connect, drain_file=drain_file, overlap=overlap)
         self._queue: data.Ranges = []  # Leased, the next to be handed out.
         self._is_last = False  # There is nothing to be leased now: a short step is better than none.
         self._is_done = False
@@ -77,14 +78,14 @@ class Placed:
 
     def close(self, *, failed: bool) -> None:
         """End the threads. Of a loop that was left by a `break` what it did counts; of one that failed, nothing."""
-        if self._leader:
-            if self._per_step and not failed:
+        if self._per_step and not failed:
+            if self._leader:
                 self._note()
-                if not self._is_done:
-                    self._measure()
-                    self._leader.leave(self._work)
-                elif self._work.steps:  # On samples that meanwhile were taken from this site, and are others' work.
-                    weights.load(self._model, self._leader.theta)
+            if self._is_done:
+                self._end_as_theta()
+            else:
+                self._leave()
+        if self._leader:
             self._leader.close()
 
     def note_loss(self, loss: Any) -> None:
@@ -96,21 +97,30 @@ class Placed:
     @contextmanager
     def evaluation(self) -> Iterator[bool]:
         """Whether this worker is to evaluate; then the model is the shared one meanwhile, and no round waits for it."""
-        leader = self._leader
-        if leader is None or not leader.evaluates:
+        leader, together = self._leader, self._parameters.is_sharded
+        is_mine = leader is not None and leader.evaluates
+        if together:
+            is_mine = group.told(is_mine)
+        if not is_mine:
             yield False
             return
-        self._note()
-        if leader.is_due(self._work, is_out=True):
-            self._hand_in()
-        kept = weights.taken(self._model)
-        weights.load(self._model, leader.theta)
-        leader.is_away = True
+        self._parameters.gather()
+        if leader:
+            self._note()
+            if leader.is_due(self._work, is_out=True):
+                self._hand_in()
+            leader.is_away = True
+        restore = sharding.apart(self._model)
+        if leader:
+            self._parameters.load(leader.theta)
+        if together:
+            self._parameters.spread()
         try:
             yield True
         finally:
-            leader.is_away = False
-            weights.load(self._model, kept)
+            if leader:
+                leader.is_away = False
+            restore()
 
     def deal(self, hello: Mapping[str, Any], *, batch_size: int, fetches_ahead: bool = False) -> Iterator[list[int]]:
         """
@@ -124,11 +134,12 @@ class Placed:
         if (first := group.told(dict(hello))) != hello:
             named = ", ".join(name for name in hello if hello[name] != first.get(name))
             raise RanksDiffer(f"{named}: worker {self._rank} has not what the site's first worker has")
+        self._parameters.gather()
         if self._leader:
             self._leader.join(dict(hello))
             self._work = Work(base=self._leader.version)
             self._leader.leases.want(AHEAD_STEPS * per_step)
-        group.copy_from_first(list(self._model.parameters()))
+        self._parameters.spread()
         self._per_step = per_step
         while (step := self._next_step()) is not None:
             mine: list[int] = []
@@ -147,8 +158,9 @@ class Placed:
 
     def begun(self) -> None:
         """The batch fetched first is the one that the next backward is of."""
+        step, counted = self._fetched[0]
+        self._parameters.hand_out(counted=counted, of=data.count(step))
         if averaging := self._steps.averaging:
-            step, counted = self._fetched[0]
             averaging.hand_out(counted=counted, of=data.count(step))
             averaging.said = self._word()
 
@@ -215,27 +227,30 @@ class Placed:
             if leases.is_dry:
                 self._count_what_is_out()
             if leader.is_due(self._work, is_out=leases.is_dry):
-                self._hand_in()
+                return HAND_IN, []
             leader.wait(lambda: leases.has_any() or leader.has_news() or leader.drain_wanted(), timeout_s=0.2)
 
     def _word(self) -> int:
         if self._leader is None:
             return 0
-        return NEWS * self._leader.has_news() | LEAVE * self._leader.drain_wanted()
+        word = NEWS * self._leader.has_news() | LEAVE * self._leader.drain_wanted()
+        return word | HAND_IN * self._leader.is_due(self._work, is_out=False)
 
     def between(self) -> None:
         """What a step leads to. Raises as `deal`."""
         started = time.monotonic()
         if self._leader:
             self._note()
-        if averaging := self._steps.averaging:
+        if self._parameters.is_sharded:
+            word = group.told(self._word())
+        elif averaging := self._steps.averaging:
             word, averaging.heard = averaging.heard, 0
         else:
             word = self._word()
         self._act(word)
         if self._leader:
             self._stand(self._leader)
-            if self._leader.is_due(self._work, is_out=False):
+            if not self._parameters.is_sharded and self._leader.is_due(self._work, is_out=False):
                 self._hand_in()
                 self._stand(self._leader)
             self._work.stall_s += time.monotonic() - started
@@ -271,20 +286,43 @@ class Placed:
             self._out = []
 
     def _act(self, word: Any) -> None:
-        if word in (LEAVE, NEWS | LEAVE):
-            if self._leader:
-                self._measure()
-                self._leader.leave(self._work)
+        if not isinstance(word, int):
+            return
+        if word & LEAVE:
+            self._leave()
             group.told(None)  # Nobody leaves before the leader has handed in: the driver ends a site that falls apart.
             from .rounds import Drained
 
             raise Drained
-        if word == NEWS:
+        if word & NEWS:
             if self._leader:
                 self._work, again = self._leader.take(self._work)
                 self._queue = again + self._queue
-            group.copy_from_first(list(self._model.parameters()))
+            self._parameters.spread()
             self._queue = group.told(self._queue)
+        if word & HAND_IN:
+            self._parameters.gather()
+            if self._leader and self._leader.is_due(self._work, is_out=True):
+                self._hand_in()
+
+    def _leave(self) -> None:
+        is_changed = False
+        if self._leader:
+            self._measure()
+            self._work, is_changed = self._leader.settle(self._work)
+        if self._parameters.is_sharded and group.told(is_changed):
+            self._parameters.spread()
+        self._parameters.gather()
+        if self._leader:
+            self._leader.leave(self._work)
+
+    def _end_as_theta(self) -> None:
+        """Steps that are not merged were on samples that meanwhile were taken from this site: others' work."""
+        is_in_vain = self._leader is not None and self._work.steps > 0
+        if self._leader and is_in_vain:
+            self._parameters.load(self._leader.theta)
+        if self._parameters.is_sharded and group.told(is_in_vain):
+            self._parameters.spread()
 
     def _hand_in(self) -> None:
         assert self._leader is not None

@@ -20,13 +20,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..link import Link, Refused
 from . import codec, data, outer, quantise, weights, wire
 from .layout import Floats, Layout, Tensors
 from .leases import Leases
 from .line import Closing, Line, Mood, say
+from .sharding import Whole
 from .theta import Theta
 from .work import Work
 
@@ -79,15 +79,16 @@ class Leader:
     """Rank 0 of a placed site. `connect` makes a Link with the placement's key and these headers."""
 
     def __init__(
-        self, *, model: torch.nn.Module, connect: Callable[..., Link], drain_file: str | None, overlap: bool = True
+        self, *, parameters: Whole, connect: Callable[..., Link], drain_file: str | None, overlap: bool = True
     ) -> None:
-        self._model, self._drain_file, self._overlap = model, drain_file, overlap
+        self._spec, self._parameters = parameters.described(), parameters
+        self._drain_file, self._overlap = drain_file, overlap
         # A later incarnation fences an earlier one of the same placement, so it must grow: milliseconds since 1970.
         self._incarnation = time.time_ns() // 1_000_000
         self._mood, self.changed = Mood(), threading.Condition()
         self._connect = lambda: connect({"Gpuyard-Incarnation": str(self._incarnation)})
         self._line = self._new_line()
-        self._layout = Layout(weights.described(model))
+        self._layout = Layout(self._spec)
         self._theta = self._at = Theta.unknown(self._layout)  # The newest, and the one that the loop took.
         self._news: News | None = None  # From the one to the other.
         self._sent: Sent | None = None
@@ -113,19 +114,19 @@ class Leader:
 
     def join(self, hello: dict[str, Any]) -> None:
         """Say hello and start from the run's state, or give it this model's. Raises SessionRefused."""
-        body = {"incarnation": self._incarnation, "tensors": weights.described(self._model), **hello}
+        body = {"incarnation": self._incarnation, "tensors": self._spec, **hello}
         try:
             answer = self._line.ask("POST", "/v1/site/hello", body)
             self.evaluates = bool(answer["evaluates"])
             if answer["state"] is None:
-                sha256 = _put(self._line, codec.encode(weights.taken(self._model)))
+                sha256 = _put(self._line, codec.encode(self._parameters.taken()))
                 answer = self._line.ask("POST", "/v1/site/initial", {"sha256": sha256})
         except Refused as refused:
             raise SessionRefused(str(refused)) from refused
         self._theta, _ = self._theta.follow(answer["state"], self._line.fetch)
         self._at = self._theta
         self._read_pace(answer["state"])
-        weights.load(self._model, self._layout.named(self._theta.vector))
+        self._parameters.load(self._layout.named(self._theta.vector))
         threading.Thread(target=self._watched, args=(self._listen,), name="rounds", daemon=True).start()
         self.leases.start()
 
@@ -161,9 +162,9 @@ class Leader:
             work = sent.work.before(work)  # It came too late: the work of both is in the next.
         too_old = self._at.version - work.base > outer.STALE_MAX and not merged
         if refused or too_old or not work.steps or news is None or news.staged is None:
-            weights.load(self._model, self.theta)
+            self._parameters.load(self.theta)
             return Work(base=self._at.version), work.ranges
-        weights.add(self._model, news.staged)
+        self._parameters.add(news.staged)
         if merged:
             work.base = self._at.version
         return work, []
@@ -186,7 +187,7 @@ class Leader:
 
     def hand_in(self, work: Work, *, partial: bool = False) -> None:
         """Send what the model learnt since the shared version, from a thread; `work` says of what it is made."""
-        sent = Sent(work, self._at, weights.Held(self._model), partial)
+        sent = Sent(work, self._at, self._parameters.held(), partial)
         with self.changed:
             self._sent = sent
         args = (lambda: self._send(sent),)
@@ -207,11 +208,16 @@ class Leader:
         """Whether nothing is under way: what was sent is merged, or has not come to be."""
         return self._sent is None or self._news is not None or self._sent.status == "refused"
 
+    def settle(self, work: Work) -> tuple[Work, bool]:
+        """Before this site leaves, take what is under way; return the work, and whether the model has changed."""
+        self.wait(lambda: self.is_settled(), timeout_s=LEAVE_WITHIN_S)
+        if not self.has_news():
+            return work, False
+        work, _ = self.take(work)
+        return work, True
+
     def leave(self, work: Work) -> None:
         """Hand in what is there and wait until the broker has it: this site leaves."""
-        self.wait(lambda: self.is_settled(), timeout_s=LEAVE_WITHIN_S)
-        if self.has_news():
-            work, _ = self.take(work)
         if self._sent is None and work.steps:
             self.hand_in(work, partial=True)
             self.wait(lambda: self._sent is None or bool(self._sent.status), timeout_s=LEAVE_WITHIN_S)
@@ -268,7 +274,7 @@ class Leader:
             merged = sent is not None and bool(sent.sha256) and merged_sha256 == sent.sha256
             other = sent.delta if merged and sent is not None else np.zeros(1, np.float32)
         shift = None if moved is None or other is None else moved + other
-        staged = None if shift is None else weights.staged(self._model, self._layout.named(shift))
+        staged = None if shift is None else self._parameters.staged(self._layout.named(shift))
         return News(shift, staged, merged)
 
     def _read_pace(self, state: dict[str, Any]) -> None:

@@ -196,8 +196,13 @@ class Run:
             sys.stdout.write(
                 "  ".join([f"saved {name}", *(f"{key} {value:.4f}" for key, value in values.items())]) + "\n"
             )
-        elif self._placed and self._placed.leader:
-            self._placed.leader.hand_over(name=Path(name).name, raw=checkpoint.packed(model), metrics=values)
+        elif self._placed:
+            from . import sharding  # Here: slow to import, and not for a laptop.
+
+            whole = sharding.whole_state(model) if sharding.is_sharded(model) else None  # At all workers together.
+            if self._placed.leader:
+                raw = checkpoint.packed(model, whole)
+                self._placed.leader.hand_over(name=Path(name).name, raw=raw, metrics=values)
 
     def _deal(self, dataset: data.Dataset, order: data.Order, *, batch_size: int, total: int) -> Iterator[Any]:
         if self._placed is None:

@@ -1,5 +1,7 @@
 """A model's parameters as the float32 tensors that travel, and back. Buffers stay where they are."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -39,16 +41,22 @@ class Held:
     """
     A copy of the parameters as they are now, beside them.
 
-    Making it costs the loop a copy inside its device; bringing it to the CPU is for a thread. Where the device has no
-    room for it, it is on the CPU at once.
+    Making one of a model costs the loop a copy inside its device; bringing it to the CPU is for a thread. Where the
+    device has no room for it, it is on the CPU at once.
     """
 
-    def __init__(self, model: torch.nn.Module) -> None:
-        try:
-            self.tensors = {name: tensor.detach().clone() for name, tensor in named(model).items()}
-        except torch.OutOfMemoryError:
-            self.tensors = {name: tensor.detach().to("cpu", copy=True) for name, tensor in named(model).items()}
+    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
+        """tensors: copies, that nobody changes any more."""
+        self.tensors = tensors
         self._made = [torch.cuda.current_stream(device).record_event() for device in _gpus(self.tensors)]
+
+    @classmethod
+    def of(cls, model: torch.nn.Module) -> Held:
+        """Copy them now."""
+        try:
+            return cls({name: tensor.detach().clone() for name, tensor in named(model).items()})
+        except torch.OutOfMemoryError:
+            return cls({name: tensor.detach().to("cpu", copy=True) for name, tensor in named(model).items()})
 
     def missing(self, base: Floats, layout: Layout) -> Floats:
         """base - these parameters, float32: what a site contributes. [layout.size]."""
