@@ -26,6 +26,7 @@ AHEAD, LINE, BYTES_LINE = 1024, 16, 64
 # What is left of the momentum after a step without it. At rest it would wait, and throw the model back to where it was
 # heading many rounds ago as soon as a second site is there again.
 FADE = np.float32(0.5)
+EXACT = 1e-15
 
 Bytes = npt.NDArray[np.int8]
 Addresses = npt.NDArray[np.intp]
@@ -91,9 +92,10 @@ def _with_the_others(shares: Floats, squares: Floats, dots: Floats) -> list[floa
     if len(shares) == 1:
         return [1.0]
     whole = float(shares @ dots)  # The square of the mean.
-    others = np.maximum(whole - 2 * shares * dots + shares**2 * squares, 0)
+    others = np.maximum(whole - 2 * shares * dots + shares**2 * squares, EXACT * whole)  # What float64 can tell.
     products = dots - shares * squares
-    return [float(each) for each in products / np.maximum(np.sqrt(squares * others), np.finfo(np.float64).tiny)]
+    cosines = products / np.maximum(np.sqrt(squares * others), np.finfo(np.float64).tiny)
+    return [float(each) for each in np.clip(cosines, -1, 1)]
 
 
 def _in_any(

@@ -22,6 +22,7 @@ class Training(models.Model):
     is_codec_chosen = models.BooleanField(default=False)  # the codec likewise.
     outer_lr = models.FloatField(null=True)  # null: chosen from the rounds that are planned.
     outer_momentum = models.FloatField(null=True)
+    outer_mean = models.CharField(max_length=8, blank=True)  # One of robust.RULES; empty: by the number of sites.
     samples_per_round = models.PositiveBigIntegerField()  # One site's, as the first planned it.
     next_sample = models.PositiveBigIntegerField(default=0)  # Positions from here on were never leased.
     version = models.PositiveIntegerField(null=True)  # null: the initial parameters have not come yet.
@@ -63,6 +64,7 @@ class Round(Lifecycle):
     codec = models.CharField(max_length=8, blank=True)
     outer_lr = models.FloatField(null=True)
     outer_momentum = models.FloatField(null=True)
+    outer_mean = models.CharField(max_length=8, default="mean")  # By what rule its contributions have their shares.
 
     class Meta:
         constraints = [

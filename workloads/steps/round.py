@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from offers import refusals
-from workloads import hub, operations, pace, queries, rounds, samples, storage
+from workloads import hub, operations, pace, queries, robust, rounds, samples, storage
 from workloads.lifecycle import born
 from workloads.machine import Hop, Machine, Move, Nap
 from workloads.models import Contribution, Placement, Round, Training, Workload
@@ -23,6 +23,7 @@ UPDATE_CODEC = {"top2": "int4"}
 ANSWERS_S, LATE_S = 1.0, 20.0
 # What is known is stretched a little; a site that hands in later has lost nothing, its work is in its next one.
 STRETCH, MARGIN_S = 1.5, 0.3
+PLAIN_MAX = 4  # Sites of which the plain mean is taken: among so few an outlier is hard to tell.
 # Independent contributions of a million numbers have cosines of +-.001; against the others is less than that.
 AGAINST, STRANGER_AMONG = -0.05, 3
 DIVERGED_MAX = 3  # More tries than these change nothing.
@@ -100,6 +101,7 @@ def _settings(training: Training, sites: int) -> hub.Settings:
         lr=lr if training.outer_lr is None else training.outer_lr,
         momentum=factor if training.outer_momentum is None else training.outer_momentum,
         codec=codec,
+        mean=training.outer_mean or (robust.MEAN if sites <= PLAIN_MAX else robust.CLIPPED),
     )
 
 
