@@ -21,7 +21,7 @@ from workloads.outer_step import BLOCK, Addresses, Delta
 
 MEAN, CLIPPED = "mean", "clipped"
 RULES = (MEAN, CLIPPED)
-FEWEST = 3  # Of two that are apart nobody knows who is right.
+PLAIN_MAX = 4  # Deltas of which the mean is taken unless somebody chose: among so few it is hard to tell who is wild.
 ROUNDS_MAX, CLOSE = 200, 1e-9  # Shares are found again from themselves until they stay.
 TINY, SAME = float(np.finfo(np.float64).tiny), 1e-6
 Numbers = npt.NDArray[np.float64]
@@ -30,8 +30,6 @@ Numbers = npt.NDArray[np.float64]
 def shares(deltas: Sequence[Delta], size: int) -> list[float]:
     """Return the parts of 1 by which to merge deltas of `size` numbers, instead of their own shares in the mean."""
     given = np.array([delta.share for delta in deltas])
-    if len(deltas) < FEWEST:
-        return given.tolist()
     return clipped(products(deltas, size), given).tolist()
 
 
@@ -49,9 +47,9 @@ def clipped(gram: Numbers, given: Numbers) -> Numbers:
     reach = max(middles[midst], SAME * np.sqrt(squares[midst]), TINY)
     if (away(given) <= reach).all():
         return given
-    found = np.eye(len(given))[midst]  # Not the mean: where one is 1e30, 53 bits hold nothing of the others.
+    found = np.eye(len(given))[midst]  # Not the mean: the wilder one is, the farther off that lies.
     for _ in range(ROUNDS_MAX):
-        pull = given * reach / np.maximum(away(found), reach)
+        pull = given * (reach / np.maximum(away(found), reach))
         before, found = found, pull / pull.sum()
         if np.abs(found - before).max() < CLOSE:
             break

@@ -23,7 +23,6 @@ UPDATE_CODEC = {"top2": "int4"}
 ANSWERS_S, LATE_S = 1.0, 20.0
 # What is known is stretched a little; a site that hands in later has lost nothing, its work is in its next one.
 STRETCH, MARGIN_S = 1.5, 0.3
-PLAIN_MAX = 4  # Sites of which the plain mean is taken: among so few an outlier is hard to tell.
 # Independent contributions of a million numbers have cosines of +-.001; against the others is less than that.
 AGAINST, STRANGER_AMONG = -0.05, 3
 DIVERGED_MAX = 3  # More tries than these change nothing.
@@ -101,7 +100,7 @@ def _settings(training: Training, sites: int) -> hub.Settings:
         lr=lr if training.outer_lr is None else training.outer_lr,
         momentum=factor if training.outer_momentum is None else training.outer_momentum,
         codec=codec,
-        mean=training.outer_mean or (robust.MEAN if sites <= PLAIN_MAX else robust.CLIPPED),
+        mean=training.outer_mean or (robust.MEAN if sites <= robust.PLAIN_MAX else robust.CLIPPED),
     )
 
 
