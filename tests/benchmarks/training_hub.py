@@ -5,7 +5,8 @@ hub_to_memory_limit: its seconds over those that a plain float32 addition takes 
 threads. The bytes: each contribution and theta, momentum and remainder read once, these three and the update written
 once. hub_extra_gib: the most anonymous memory during the merges, less theta, momentum and remainder; the files of
 contributions are mapped, so the system may drop their pages. Medians of the merges after the first, which compiles;
-each is held against the additions just before and after it, for other work may share the machine.
+each is held against the additions just before and after it, for other work may share the machine; then the ratio of
+processors' seconds says more than that of the clock's.
 
 `python -m tests.benchmarks.training_hub [--parameters 1e9] [--sites 4] [--merges 3]`; needs 12 bytes of memory a
 parameter and 6 of disk.
@@ -17,7 +18,6 @@ import argparse
 import itertools
 import json
 import os
-import statistics
 import sys
 import threading
 import time
@@ -29,6 +29,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from workloads import outer_step, robust
 from workloads.node.training import outer, wire
@@ -77,20 +78,20 @@ def measured(directory: Path, size: int, sites: int, merges: int) -> dict[str, A
             theta, momentum, remainder, deltas, lr=0.9, momentum_factor=0.8, codec="int8", update=update
         )  # fmt: skip
 
-    seconds, add_seconds, anonymous_gib, resident_gib = _timed(merge, lambda: path.unlink(missing_ok=True), merges + 1)
+    spent, adds_spent, anonymous_gib, resident_gib = _timed(merge, lambda: path.unlink(missing_ok=True), merges + 1)
     reads = 2 if sites > robust.PLAIN_MAX else 1
     moved = reads * sum(path.stat().st_size for path in paths) + 6 * 4 * size + path.stat().st_size
-    adds = [each / (12 * ADDED) * moved for each in add_seconds]
-    ratios = [
-        2 * one / (before + after) for one, (before, after) in zip(seconds, itertools.pairwise(adds), strict=True)
-    ]
-    merge_s, add_s = statistics.median(seconds[1:]), statistics.median(adds)
+    adds = adds_spent / (12 * ADDED) * moved
+    ratios = 2 * spent / (adds[:-1] + adds[1:])  # [merges + 1, 2]
+    merge_s, add_s = (float(np.median(each[:, 0])) for each in (spent[1:], adds))
+    ratio, of_processors = np.median(ratios[1:], axis=0).round(2).tolist()
     return {
-        "hub_to_memory_limit": round(statistics.median(ratios[1:]), 2),
-        "hub_to_memory_limits": [round(one, 2) for one in ratios],
+        "hub_to_memory_limit": ratio,
+        "hub_to_memory_limits": ratios[:, 0].round(2).tolist(),
+        "hub_to_memory_limit_of_processors": of_processors,
         "hub_extra_gib": round(anonymous_gib - (12 * size + 8 * ADDED) / GIB, 3),
         "hub_merge_s": round(merge_s, 3),
-        "hub_merges_s": [round(one, 3) for one in seconds],
+        "hub_merges_s": spent[:, 0].round(3).tolist(),
         "hub_gb_per_s": round(moved / 1e9 / merge_s, 2),
         "add_gb_per_s": round(moved / 1e9 / add_s, 2),
         "resident_gib_with_mapped_files": round(resident_gib, 2),
@@ -112,8 +113,12 @@ def _noise(seed: int, size: int) -> Floats:
 
 def _timed(
     work: Callable[[], None], before: Callable[[], None], count: int
-) -> tuple[list[float], list[float], float, float]:
-    """Return the seconds of each run, those of additions before, between and after; GiB at most, anonymous and all."""
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float, float]:
+    """
+    Return seconds on the clock and of all processors, [count, 2], those of additions around them, [count + 1, 2].
+
+    And the most memory, GiB: anonymous, and all.
+    """
     peaks, over = {"RssAnon": 0.0, "VmRSS": 0.0}, threading.Event()
 
     def watch() -> None:
@@ -123,34 +128,40 @@ def _timed(
                 if name in peaks:
                     peaks[name] = max(peaks[name], int(value.split()[0]) * 1024 / GIB)
 
-    add_s = _addition()
+    add = _addition()
     watcher = threading.Thread(target=watch)
     watcher.start()
-    seconds, additions = [], [add_s()]
+    spent, additions = [], [_median_of_seven(add)]
     for _ in range(count):
         before()
-        begun_s = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begun_s)
-        additions.append(add_s())
+        spent.append(_spent(work))
+        additions.append(_median_of_seven(add))
     over.set()
     watcher.join()
-    return seconds, additions, peaks["RssAnon"], peaks["VmRSS"]
+    return np.array(spent), np.array(additions), peaks["RssAnon"], peaks["VmRSS"]
 
 
-def _addition() -> Callable[[], float]:
-    """Seconds of `numpy.add` over arrays that no cache holds, cut among THREADS; two are read and one is written."""
+def _spent(work: Callable[[], None]) -> tuple[float, float]:
+    clock_s, processors_s = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - clock_s, time.process_time() - processors_s
+
+
+def _median_of_seven(work: Callable[[], None]) -> npt.NDArray[np.float64]:
+    return np.asarray(np.median([_spent(work) for _ in range(7)], axis=0))
+
+
+def _addition() -> Callable[[], None]:
+    """`numpy.add` over arrays that no cache holds, cut among THREADS; two are read and one is written."""
     one, other = np.full(ADDED, 2, np.float32), np.full(ADDED, 1, np.float32)
     edges = np.linspace(0, ADDED, THREADS + 1, dtype=np.int64).tolist()
     spans = [slice(start, end) for start, end in itertools.pairwise(edges)]
 
-    def add() -> float:
-        begun_s = time.perf_counter()
+    def add() -> None:
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(lambda span: np.add(one[span], other[span], out=one[span]), spans))
-        return time.perf_counter() - begun_s
 
-    return lambda: statistics.median(add() for _ in range(7))
+    return add
 
 
 if __name__ == "__main__":
