@@ -10,14 +10,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
 import numpy as np
 
-from workloads import outer_step, storage, versions
+from workloads import outer_step, robust, storage, versions
 from workloads.models import Contribution, Round, Training
 from workloads.node.training import outer, wire
 from workloads.node.training.layout import Floats, Layout
@@ -49,6 +49,7 @@ class Settings:
     lr: float
     momentum: float
     codec: str
+    mean: str = robust.MEAN  # One of robust.RULES.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ def close(training: Training, given: Sequence[Contribution], settings: Settings)
     state, started = MEMORY.take(training), monotonic()
     with TemporaryDirectory(prefix="gpuyard-") as directory:
         path = Path(directory) / "update"
-        merged = _merge(state, given, settings, path)
+        merged, shares = _merge(state, given, settings, path)
         update = {
             "update_sha256": storage.put_file(path),
             "update_bytes": path.stat().st_size,
@@ -111,13 +112,13 @@ def close(training: Training, given: Sequence[Contribution], settings: Settings)
             "codec": settings.codec,
             "outer_lr": settings.lr,
             "outer_momentum": settings.momentum,
+            "outer_mean": settings.mean,
             "merge_s": monotonic() - started,
         }
         columns: dict[str, object] = {"version": state.version, "fingerprint": state.fingerprint}
         if training.state_bytes <= SMALL_BYTES or state.version % SNAPSHOT_EVERY == 0:
             columns |= snapshot(training, state, Path(directory))
     MEMORY.keep(training, state)
-    shares = _shares(given)
     return Closed(
         update=update,
         training=columns,
@@ -128,36 +129,41 @@ def close(training: Training, given: Sequence[Contribution], settings: Settings)
     )
 
 
-def _merge(state: State, given: Sequence[Contribution], settings: Settings, path: Path) -> outer_step.Merged:
+def _merge(
+    state: State, given: Sequence[Contribution], settings: Settings, path: Path, *, shares: list[float] | None = None
+) -> tuple[outer_step.Merged, list[float]]:
+    """Take the step, by these shares or those that the settings' rule gives; return what it was, and the shares."""
     size = len(state.theta)
     update = wire.create(path, codec=settings.codec, size=size)
     with _deltas(given, size) as deltas:
+        if shares is None and settings.mean == robust.CLIPPED:
+            shares = robust.shares(deltas, size)
+        elif shares is None:
+            shares = [delta.share for delta in deltas]
         merged = outer_step.merge(
             state.theta,
             state.momentum,
             state.remainder,
-            deltas,
+            [replace(delta, share=share) for delta, share in zip(deltas, shares, strict=True)],
             lr=settings.lr,
             momentum_factor=settings.momentum,
             codec=settings.codec,
             update=update,
         )
     state.version, state.fingerprint = state.version + 1, merged.fingerprint
-    return merged
+    return merged, shares
 
 
 @contextmanager
 def _deltas(given: Sequence[Contribution], size: int) -> Iterator[list[outer_step.Delta]]:
+    """By their weights."""
+    weights = [outer.weight(samples=one.samples, steps=one.steps) for one in given]
     with ExitStack() as open_files:
         deltas = []
-        for one, share in zip(given, _shares(given), strict=True):
+        for one, share in zip(given, outer.shares(weights), strict=True):
             codec, parts = wire.read(open_files.enter_context(storage.local(one.sha256)), size=size)
             deltas.append(outer_step.Delta(parts=parts, codec=codec, share=share))
         yield deltas
-
-
-def _shares(given: Sequence[Contribution]) -> list[float]:
-    return outer.shares([outer.weight(samples=one.samples, steps=one.steps) for one in given])
 
 
 def snapshot(training: Training, state: State, directory: Path) -> dict[str, object]:
@@ -218,8 +224,9 @@ def _rebuilt(training: Training, version: int) -> State:
         assert round_.outer_momentum is not None
         given = list(Contribution.objects.filter(round=round_, status="merged").order_by("placement_id"))
         settings = Settings(lr=round_.outer_lr, momentum=round_.outer_momentum, codec=round_.codec)
+        shares = [one.share for one in given if one.share is not None]  # As written down, whatever the rule was.
         with TemporaryDirectory(prefix="gpuyard-") as directory:
-            _merge(state, given, settings, Path(directory) / "update")
+            _merge(state, given, settings, Path(directory) / "update", shares=shares)
         if state.fingerprint != round_.fingerprint:
             raise Diverged(f"workload {training.pk}: version {state.version} is not what its rounds lead to")
     return state

@@ -15,14 +15,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from offers.matching.compiled import compiled, compiled_sums
+from offers.matching.compiled import compiled, compiled_sums, inlined, int8s_at, prefetch
 from workloads.node.training import outer, quantise
 from workloads.node.training.layout import Floats
 
 BLOCK = 256  # Of int8.
+GROUP = 4  # Deltas that the compiled pass adds up in registers.
+# Numbers that the compiled pass has the cache fetch before their turn, and what a line of the cache has of them.
+AHEAD, LINE, BYTES_LINE = 1024, 16, 64
 # What is left of the momentum after a step without it. At rest it would wait, and throw the model back to where it was
 # heading many rounds ago as soon as a second site is there again.
 FADE = np.float32(0.5)
+EXACT = 1e-15
+
+Bytes = npt.NDArray[np.int8]
+Addresses = npt.NDArray[np.intp]
+Products = npt.NDArray[np.float64]
+Four = tuple[np.float32, np.float32, np.float32, np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +78,7 @@ def merge(
         state = (theta[start:end], momentum[start:end], remainder[start:end])
         given = [quantise.cut(delta.parts, delta.codec, start, end) for delta in deltas]
         place = quantise.cut(update, codec, start, end)
-        products = take(*state, given, [delta.codec for delta in deltas], shares, rate, factor, codec, place)
-        return outer.checksum(state[0]), products
+        return take(*state, given, [delta.codec for delta in deltas], shares, rate, factor, codec, place)
 
     done = outer.in_slices(len(theta), step)
     squares, dots = np.sum([each for _, each in done], axis=0)
@@ -84,16 +92,21 @@ def _with_the_others(shares: Floats, squares: Floats, dots: Floats) -> list[floa
     if len(shares) == 1:
         return [1.0]
     whole = float(shares @ dots)  # The square of the mean.
-    others = np.maximum(whole - 2 * shares * dots + shares**2 * squares, 0)
+    others = np.maximum(whole - 2 * shares * dots + shares**2 * squares, EXACT * whole)  # What float64 can tell.
     products = dots - shares * squares
-    return [float(each) for each in products / np.maximum(np.sqrt(squares * others), np.finfo(np.float64).tiny)]
+    cosines = products / np.maximum(np.sqrt(squares * others), np.finfo(np.float64).tiny)
+    return [float(each) for each in np.clip(cosines, -1, 1)]
 
 
 def _in_any(
     theta: Floats, momentum: Floats, remainder: Floats, given: list[quantise.Parts], codecs: list[str],
     shares: Floats, rate: np.float32, factor: np.float32, codec: str, place: quantise.Parts,
-) -> npt.NDArray[np.float64]:  # fmt: skip
-    """Take the step of one slice; return the squares of the deltas and their products with the mean: [2, deltas]."""
+) -> tuple[int, npt.NDArray[np.float64]]:  # fmt: skip
+    """
+    Take the step of one slice.
+
+    Return the checksum of theta after it; the squares of the deltas and their products with the mean: [2, deltas].
+    """
     size = len(theta)
     unpacked = [quantise.decode(parts, name, size=size) for parts, name in zip(given, codecs, strict=True)]
     mean = shares[0] * unpacked[0]
@@ -114,80 +127,179 @@ def _in_any(
         part[...] = parts[name]
     remainder[...] = wanted - applied
     theta += applied
-    return products
+    return outer.checksum(theta), products
 
 
 def _in_int8(
     theta: Floats, momentum: Floats, remainder: Floats, given: list[quantise.Parts], codecs: list[str],
     shares: Floats, rate: np.float32, factor: np.float32, codec: str, place: quantise.Parts,
-) -> npt.NDArray[np.float64]:  # fmt: skip
+) -> tuple[int, npt.NDArray[np.float64]]:  # fmt: skip
     """Do the same as `_in_any`, to the bit, in one pass."""
-    values, scales = (np.stack([parts[name] for parts in given]) for name in ("values", "scales"))
-    products = np.zeros((2, len(given)))
-    _pass(theta, momentum, remainder, values, scales, shares, rate, factor, place["values"], place["scales"], products)
-    place["values"][len(theta) :] = 0  # Of the last stride, which the vector does not fill.
-    place["scales"][-(-len(theta) // BLOCK) :] = 0
-    return products
-
-
-@compiled_sums
-def _dot(values: npt.NDArray[np.int8], numbers: Floats) -> np.float32:
-    """A figure to look at, so its last bits may differ from machine to machine."""
-    total = np.float32(0)
-    for i in range(BLOCK):
-        total += np.float32(values[i]) * numbers[i]
-    return total
+    size, count = len(theta), len(given)
+    padded = given + given[-1:] * (-count % GROUP)  # With one that has no share.
+    groups = []
+    for at in range(0, count, GROUP):
+        parts = padded[at : at + GROUP]
+        weights = np.zeros(GROUP, np.float32)
+        weights[: count - at] = shares[at : at + GROUP]
+        values = np.array([each["values"].ctypes.data for each in parts], np.intp)
+        groups.append((values, np.stack([each["scales"] for each in parts]), weights))
+    begun = len(groups) > 1
+    mean = np.empty(size if begun else BLOCK, np.float32)
+    for number, group in enumerate(groups[:-1]):
+        _begin(mean, *group, number > 0)
+    columns, products = np.zeros(BLOCK // 2, np.uint64), np.zeros((len(groups), 2, GROUP))
+    state, out, out_scales = (theta, momentum, remainder), place["values"], place["scales"]
+    _pass(*state, *groups[-1], mean, begun, rate, factor, out, out_scales, columns, products[-1])
+    for number, (values, scales, _) in enumerate(groups[:-1]):
+        _look_back(mean, values, scales, products[number])
+    out[size:] = 0  # Of the last stride, which the vector does not fill.
+    out_scales[-(-size // BLOCK) :] = 0
+    return outer.checksum_of(columns), np.hstack(products)[:, :count]
 
 
 @compiled
 def _pass(
-    theta: Floats, momentum: Floats, remainder: Floats, values: npt.NDArray[np.int8], scales: Floats, shares: Floats,
-    rate: np.float32, factor: np.float32, out: npt.NDArray[np.int8], out_scales: Floats,
-    products: npt.NDArray[np.float64],
+    theta: Floats, momentum: Floats, remainder: Floats, values: Addresses, scales: Floats, shares: Floats, mean: Floats,
+    begun: bool, rate: np.float32, factor: np.float32, out: Bytes, out_scales: Floats,
+    columns: npt.NDArray[np.uint64], products: Products,
 ) -> None:  # fmt: skip
     """
-    values: [deltas, size], scales: [deltas, blocks]; sizes are multiples of BLOCK.
+    Take the step of one slice, whose size is a multiple of BLOCK.
 
-    Written so that each inner loop runs over one block without a branch: then the compiler uses wide registers.
+    values: addresses of the last GROUP deltas' int8 [size]; scales: [GROUP, blocks]; mean: begun with the deltas before
+    them, [size], or a place for one block. Each inner loop runs over one block without a branch and leaves little in
+    memory: then the compiler uses wide registers. Between them is fetched what comes soon.
     """
-    wanted, mean = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
-    bits = wanted.view(np.int32)
-    largest = np.empty(1, np.float32)
-    largest_bits = largest.view(np.int32)
+    wanted, whole = np.empty(BLOCK, np.float32), theta.view(np.uint64)
     for block in range(theta.size // BLOCK):
-        span = slice(block * BLOCK, (block + 1) * BLOCK)
-        t, m, r, o = theta[span], momentum[span], remainder[span], out[span]
-        mean[:] = 0
-        for one in range(shares.size):
-            share, scale, v = shares[one], scales[one, block], values[one, span]
-            for i in range(BLOCK):
-                mean[i] += share * (np.float32(v[i]) * scale)
-            total = np.int32(0)
-            for i in range(BLOCK):
-                total += np.int32(v[i]) * np.int32(v[i])
-            products[0, one] += np.float64(total) * np.float64(scale) * np.float64(scale)
-        for one in range(shares.size):
-            v = values[one, span]
-            products[1, one] += np.float64(_dot(v, mean)) * np.float64(scales[one, block])
-        if factor != 0:
-            for i in range(BLOCK):
-                m[i] = m[i] * factor + mean[i]
-                wanted[i] = r[i] - rate * (mean[i] + factor * m[i])
-        else:
-            for i in range(BLOCK):
-                m[i] = m[i] * np.float32(0.5)  # FADE
-                wanted[i] = r[i] - rate * mean[i]
-        top = np.int32(0)
-        for i in range(BLOCK):  # Numbers without their sign are in the order of their bits.
-            top = max(top, bits[i] & np.int32(0x7FFFFFFF))
-        largest_bits[0] = top
-        scale = largest[0] / np.float32(127)
-        out_scales[block] = scale
-        divisor = scale if scale != 0 else np.float32(1)
+        begin, end = block * BLOCK, (block + 1) * BLOCK
+        a, b, c, d, by = _four(values, scales, block)
+        whole_mean = mean[begin:end] if begun else mean
+        for i in range(AHEAD, AHEAD + BLOCK, BYTES_LINE):
+            prefetch(a, i)
+            prefetch(b, i)
+            prefetch(c, i)
+            prefetch(d, i)
+        _add(whole_mean, begun, a, b, c, d, by, (shares[0], shares[1], shares[2], shares[3]))
+        for i in range(begin + AHEAD, end + AHEAD, LINE):
+            prefetch(theta, i)
+        _note(products, _figures(whole_mean, a, b, c, d), by)
+        for i in range(begin + AHEAD, end + AHEAD, LINE):
+            prefetch(momentum, i)
+        top = _direct(whole_mean, momentum[begin:end], remainder[begin:end], rate, factor, wanted)
+        for i in range(begin + AHEAD, end + AHEAD, LINE):
+            prefetch(remainder, i)
+        for i in range(begin + AHEAD, end + AHEAD, BYTES_LINE):
+            prefetch(out, i)
+        out_scales[block] = _take(wanted, top, theta[begin:end], remainder[begin:end], out[begin:end])
+        row = whole[begin // 2 : end // 2]
+        for i in range(BLOCK // 2):
+            columns[i] += row[i]
+
+
+@compiled
+def _begin(mean: Floats, values: Addresses, scales: Floats, shares: Floats, begun: bool) -> None:
+    """Add up four deltas' parts of the mean; begun: to what is in it."""
+    for block in range(mean.size // BLOCK):
+        begin, end = block * BLOCK, (block + 1) * BLOCK
+        a, b, c, d, by = _four(values, scales, block)
+        _add(mean[begin:end], begun, a, b, c, d, by, (shares[0], shares[1], shares[2], shares[3]))
+
+
+@compiled
+def _look_back(mean: Floats, values: Addresses, scales: Floats, products: Products) -> None:
+    """Add up four deltas' squares and products with the mean: [2, GROUP]."""
+    for block in range(mean.size // BLOCK):
+        a, b, c, d, by = _four(values, scales, block)
+        _note(products, _figures(mean[block * BLOCK : (block + 1) * BLOCK], a, b, c, d), by)
+
+
+@inlined
+def _four(values: Addresses, scales: Floats, block: int) -> tuple[Bytes, Bytes, Bytes, Bytes, Four]:
+    """One block of each of four deltas, and its scales."""
+    at = block * BLOCK
+    a, b = int8s_at(values[0] + at, BLOCK), int8s_at(values[1] + at, BLOCK)
+    c, d = int8s_at(values[2] + at, BLOCK), int8s_at(values[3] + at, BLOCK)
+    return a, b, c, d, (scales[0, block], scales[1, block], scales[2, block], scales[3, block])
+
+
+@inlined
+def _add(mean: Floats, begun: bool, a: Bytes, b: Bytes, c: Bytes, d: Bytes, scales: Four, shares: Four) -> None:
+    """Add four deltas' parts of the mean, in their order."""
+    if begun:
         for i in range(BLOCK):
-            # Adding and taking away 1.5 x 2^23 rounds to the nearest whole number, halves to the even one.
-            step = (wanted[i] / divisor + np.float32(12582912)) - np.float32(12582912)
-            o[i] = np.int8(np.int32(step))
-            applied = step * scale
-            r[i] = wanted[i] - applied
-            t[i] += applied
+            total = mean[i] + shares[0] * (np.float32(a[i]) * scales[0])
+            total += shares[1] * (np.float32(b[i]) * scales[1])
+            total += shares[2] * (np.float32(c[i]) * scales[2])
+            mean[i] = total + shares[3] * (np.float32(d[i]) * scales[3])
+    else:
+        for i in range(BLOCK):
+            total = shares[0] * (np.float32(a[i]) * scales[0]) + shares[1] * (np.float32(b[i]) * scales[1])
+            total += shares[2] * (np.float32(c[i]) * scales[2])
+            mean[i] = total + shares[3] * (np.float32(d[i]) * scales[3])
+
+
+@compiled_sums
+def _figures(mean: Floats, a: Bytes, b: Bytes, c: Bytes, d: Bytes) -> tuple[Four, Four]:
+    """Return squares (below 2^24, so exact) and products with the mean, whose last bits differ between machines."""
+    aa = bb = cc = dd = am = bm = cm = dm = np.float32(0)
+    for i in range(BLOCK):
+        m, one, two, three, four = mean[i], np.float32(a[i]), np.float32(b[i]), np.float32(c[i]), np.float32(d[i])
+        aa += one * one
+        bb += two * two
+        cc += three * three
+        dd += four * four
+        am += one * m
+        bm += two * m
+        cm += three * m
+        dm += four * m
+    return (aa, bb, cc, dd), (am, bm, cm, dm)
+
+
+@inlined
+def _note(products: Products, figures: tuple[Four, Four], scales: Four) -> None:
+    squares, dots = figures
+    for i in range(GROUP):
+        scale = np.float64(scales[i])
+        products[0, i] += np.float64(squares[i]) * scale * scale
+        products[1, i] += np.float64(dots[i]) * scale
+
+
+@inlined
+def _direct(
+    mean: Floats, momentum: Floats, remainder: Floats, rate: np.float32, factor: np.float32, wanted: Floats
+) -> np.float32:  # fmt: skip
+    """Fill in the step that is wanted; return its largest magnitude."""
+    top = np.int32(0)  # Numbers without their sign are in the order of their bits.
+    if factor != 0:
+        for i in range(BLOCK):
+            moved = momentum[i] * factor + mean[i]
+            momentum[i] = moved
+            step = np.float32(remainder[i] - rate * (mean[i] + factor * moved))
+            wanted[i] = step
+            bits = np.int32(step.view(np.int32) & np.int32(0x7FFFFFFF))
+            top = bits if bits > top else top
+    else:
+        for i in range(BLOCK):
+            momentum[i] = momentum[i] * np.float32(0.5)  # FADE
+            step = np.float32(remainder[i] - rate * mean[i])
+            wanted[i] = step
+            bits = np.int32(step.view(np.int32) & np.int32(0x7FFFFFFF))
+            top = bits if bits > top else top
+    return np.int32(top).view(np.float32)
+
+
+@inlined
+def _take(wanted: Floats, top: np.float32, theta: Floats, remainder: Floats, out: Bytes) -> np.float32:
+    """Take the step as far as int8 can say it, the rest remains; return its scale."""
+    scale = top / np.float32(127)
+    divisor = scale if scale != 0 else np.float32(1)
+    for i in range(BLOCK):
+        # Adding and taking away 1.5 x 2^23 rounds to the nearest whole number, halves to the even one.
+        step = (wanted[i] / divisor + np.float32(12582912)) - np.float32(12582912)
+        out[i] = np.int8(np.int32(step))
+        applied = step * scale
+        remainder[i] = wanted[i] - applied
+        theta[i] += applied
+    return scale

@@ -53,6 +53,7 @@ class Hello:
     codec: str | None
     quorum: int | None
     grace_s: float | None
+    outer_mean: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,7 @@ def _first(said: Hello) -> dict[str, Any]:
         "samples_per_round": every * said.batch_size * said.world,
         "quorum": said.quorum or 1,
         "grace_s": said.grace_s,
+        "outer_mean": said.outer_mean or "",
         "codec": said.codec or pace.FIRST_CODEC,
         "is_codec_chosen": said.codec is None,
     }

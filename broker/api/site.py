@@ -19,7 +19,7 @@ from broker.api import bodies
 from broker.api.agent import body_of, door
 from broker.api.errors import Refused, plain
 from broker.api.keys import calling_site
-from workloads import nodes, operations, queries, rounds, storage
+from workloads import nodes, operations, queries, robust, rounds, storage
 from workloads import samples as sample_rows
 from workloads.models import Placement, Training
 from workloads.node.training import codec
@@ -89,7 +89,10 @@ def hello(request: HttpRequest, placement: Placement) -> HttpResponse:
         codec=str(name) if name else None,
         quorum=None if body.get("quorum") is None else _count(body, "quorum", most=INTEGER_MAX),
         grace_s=_amount(body, "grace_s"),
+        outer_mean=body.get("outer_mean"),
     )
+    if said.outer_mean is not None and said.outer_mean not in robust.RULES:
+        raise ValueError(f"outer_mean must be one of {', '.join(robust.RULES)}")
     if said.codec is not None and said.codec not in CODECS:
         raise ValueError(f"codec must be one of {', '.join(CODECS)}")
     _check_world(placement, said.world)

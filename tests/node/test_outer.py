@@ -162,13 +162,16 @@ def test_nothing_to_merge_is_an_error(weights):
         outer.shares(weights)
 
 
-@pytest.mark.parametrize("sites", [1, 2, 5])
+@pytest.mark.parametrize("sites", [1, 2, 4, 5, 9])
 @pytest.mark.parametrize("factor", [0.0, 0.8])
 def test_the_compiled_pass_gives_the_bits_of_numpy(sites, factor, monkeypatch):
-    compiled, plain = Hub("int8"), Hub("int8")
+    size = outer.SLICE + 256
+    compiled, plain = Hub("int8", size), Hub("int8", size)
     for step in range(3):
         # Of every magnitude, some blocks of zeros.
-        vectors = [vector(10 * step + site) * np.float32(10.0) ** np.float32(site - 8 * step) for site in range(sites)]
+        vectors = [
+            vector(10 * step + site, size) * np.float32(10.0) ** np.float32(site - 8 * step) for site in range(sites)
+        ]
         for one in vectors:
             one[512:2048] = 0
         given = deltas(*vectors, codec="int8", weights=[1.0 + site for site in range(sites)])

@@ -159,6 +159,7 @@ def test_outside_of_the_with_block_it_deals_nothing():
         ({"codec": "int3"}, "codec is 'int3'"),
         ({"sync_every_steps": 0}, "is 0"),
         ({"quorum": 0}, "quorum is 0"),
+        ({"outer_mean": "median"}, "outer_mean is 'median'"),
         ({"grace_s": float("nan")}, "grace_s is nan"),
     ],
 )

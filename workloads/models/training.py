@@ -25,6 +25,7 @@ class Training(models.Model):
     quorum = models.PositiveIntegerField(default=1)  # A round closes with so many sites, or all where there are fewer.
     grace_s = models.FloatField(null=True)  # After the call, for sites that answer; null: as late as each usually is.
     stopped_at = models.DateTimeField(null=True)  # The script ended the run early: what is free is not trained on.
+    outer_mean = models.CharField(max_length=8, blank=True)  # One of robust.RULES; empty: by the number of sites.
     samples_per_round = models.PositiveBigIntegerField()  # One site's, as the first planned it.
     next_sample = models.PositiveBigIntegerField(default=0)  # Positions from here on were never leased.
     merged_before = models.PositiveBigIntegerField(default=0)  # By the run that this one resumes, before this one.
@@ -67,6 +68,7 @@ class Round(Lifecycle):
     codec = models.CharField(max_length=8, blank=True)
     outer_lr = models.FloatField(null=True)
     outer_momentum = models.FloatField(null=True)
+    outer_mean = models.CharField(max_length=8, default="mean")  # By what rule its contributions have their shares.
 
     class Meta:
         constraints = [

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from offers import refusals
-from workloads import hub, operations, pace, queries, rounds, samples, storage
+from workloads import hub, operations, pace, queries, robust, rounds, samples, storage
 from workloads.lifecycle import born
 from workloads.machine import Hop, Machine, Move, Nap
 from workloads.models import Contribution, Placement, Round, Training, Workload
@@ -106,6 +106,7 @@ def _settings(training: Training, sites: int) -> hub.Settings:
         lr=lr if training.outer_lr is None else training.outer_lr,
         momentum=factor if training.outer_momentum is None else training.outer_momentum,
         codec=codec,
+        mean=training.outer_mean or (robust.MEAN if sites <= robust.PLAIN_MAX else robust.CLIPPED),
     )
 
 

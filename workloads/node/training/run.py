@@ -44,6 +44,7 @@ def session(
     quorum: int | None = None,
     grace_s: float | None = None,
     overlap: bool = True,
+    outer_mean: str | None = None,
 ) -> Run:
     """Wrap a training loop: `with session(model, optimizer) as run: for batch in run.batches(dataset): ...`.
 
@@ -53,13 +54,16 @@ def session(
     of the site that is first: fp32, fp16, int8, int4 or top2; None lets the broker choose int8 or int4. A round closes
     with at least `quorum` sites, or all where there are fewer (None: 1), and waits `grace_s` seconds for those that
     answer its call (None: as long as each usually takes). With `overlap` False a site waits for each round's update
-    instead of training on meanwhile. Several models go in by name; of several optimizers the first one's steps are
-    counted. Raises SessionMisused, StrangeOptimizer.
+    instead of training on meanwhile. `outer_mean` is "mean" or "clipped", where who lies far out pulls less; None lets
+    the number of sites decide, clipped beyond four. Several models go in by name; of several optimizers the first
+    one's steps are counted. Raises SessionMisused, StrangeOptimizer.
     """
     if sync_every_steps is not None and sync_every_steps < 1:
         raise SessionMisused(f"sync_every_steps is {sync_every_steps}; it must be 1 or more")
     if quorum is not None and quorum < 1:
         raise SessionMisused(f"quorum is {quorum}; it must be 1 or more")
+    if outer_mean not in (None, "mean", "clipped"):
+        raise SessionMisused(f"outer_mean is {outer_mean!r}; it must be mean or clipped")
     if grace_s is not None and not 0 <= grace_s < math.inf:
         raise SessionMisused(f"grace_s is {grace_s}; it must be 0 or more seconds")
     if codec is not None and codec not in CODECS:
@@ -69,7 +73,7 @@ def session(
         raise SessionMisused("there is no optimizer; give session() those whose steps train the model")
     wishes = {
         "sync_every_steps": sync_every_steps, "outer_lr": outer_lr, "outer_momentum": outer_momentum, "codec": codec,
-        "quorum": quorum, "grace_s": grace_s,
+        "quorum": quorum, "grace_s": grace_s, "outer_mean": outer_mean,
     }  # fmt: skip
     whole = torch.nn.ModuleDict(_plain(model)) if isinstance(model, Mapping) else _plain({"": model})[""]
     return Run(whole, optimizers, wishes, seed, overlap)
