@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 LOGS_AT_THE_END_S = 15.0
 LOGS_AT_CLEANUP_S = 3.0
 PROGRAM_WITHIN_S = 600.0
+LOOK_FOR_RAY_S = 2.0
 Report = dict[str, Any]
 
 
@@ -225,7 +226,10 @@ class Lease:
             raise _Failed("ray_failed", f"the site's driver was killed by signal {-exit_code}")
         if self._order["role"] == "worker":
             self._phase("running")
-            self._stop.wait()  # Its Ray node serves the head until the broker takes the lease out of the orders.
+            # Its Ray node serves the head until the broker takes the lease out of the orders.
+            while not self._stop.wait(LOOK_FOR_RAY_S):
+                if not self._processes.any_left():
+                    raise _Failed("ray_failed", "this machine's part of the Ray cluster has ended")
             raise LeaseEnded
         return exit_code, said.get("error")
 
@@ -252,7 +256,6 @@ class Lease:
             "GPUYARD_SITE_NAME": str(order["site"]["name"]),
             "GPUYARD_ADDRESS": self._setting.address,
             "GPUYARD_LEASE_DIR": str(self._directory),
-            "GPUYARD_DRAIN_FILE": str(self._directory / "drain"),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": ray["token"],
         }
