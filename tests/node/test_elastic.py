@@ -81,12 +81,14 @@ def test_a_site_goes_on_without_a_machine_that_dies_and_with_one_that_joins(brok
     assert left["samples"] == 2 * left["steps"] > 0
     assert broker.node(7, 1)["phase"] == "running"
 
-    kill(late, only="raylet", but_agent=True)
+    broker.orders[7] = [{**head, "ray": {**head["ray"], "without": [LATE]}}]
     trains_as(broker, 1)
+    assert [row["partial"] for row in broker.hub.history] == [True, True], "it handed in before it shrank"
+    kill(late, only="raylet", but_agent=True)
     node = wait_for(lambda: broker.node(9, 3)["phase"] == "failed" and broker.node(9, 3))
     assert node["error"]["code"] == "ray_failed"
 
-    broker.orders[7] = [{**head, "drain": True}]
+    broker.orders[7] = [{**broker.orders[7][0], "drain": True}]
     wait_for(lambda: broker.node(7, 1)["phase"] == "exited")
     assert broker.node(7, 1)["exit_code"] == 75
     steps = [row["step"] for row in broker.hub.rows.values()]

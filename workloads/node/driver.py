@@ -6,6 +6,7 @@ the next group begins: the script runs from its start, and its session joins the
 lost a node had not handed in all: those samples are free and trained anew. One that is to grow hands in before it ends.
 """
 
+import json
 import logging
 import signal
 import sys
@@ -59,7 +60,7 @@ class Driver:
                 return outcome
             if self._is_drained():
                 return {"exit_code": DRAINED, "error": None}
-            nodes = self._alive()
+            nodes = self._usable()
             _say(f"{changed}; the script starts anew on {len(nodes)} node(s)")
 
     def _drain(self, number: int, frame: FrameType | None) -> None:
@@ -72,6 +73,12 @@ class Driver:
         """The nodes, the head first, so that rank 0 is where the driver is."""
         nodes = [node for node in ray.nodes() if node["Alive"]]
         return sorted(nodes, key=lambda node: (node["NodeManagerAddress"] != self._head, node["NodeManagerAddress"]))
+
+    def _usable(self) -> list[Node]:
+        """Those that are not about to be taken away."""
+        file = self._directory / "without.json"
+        without = json.loads(file.read_text()) if file.exists() else []
+        return [node for node in self._alive() if node["NodeManagerAddress"] not in without]
 
     def _trained(self, nodes: list[Node]) -> Outcome:
         """Run the script on these nodes, and end what is left of the group."""
@@ -113,10 +120,10 @@ class Driver:
 
     def _outcome(self, runs: list[Any], nodes: list[Node]) -> Outcome:
         """The first failure ends the group (the others would wait for that worker for ever); else all have ended."""
-        waiting, drained, here = list(runs), None, {node["NodeID"] for node in nodes}
+        waiting, drained, here = list(runs), None, _ids(nodes)
         while waiting:
             ready, waiting = ray.wait(waiting, num_returns=1, timeout=WATCH_EVERY_S)
-            if not self._leave_file.exists() and (self._is_drained() or self._ids_alive() - here):
+            if not self._leave_file.exists() and (self._is_drained() or _ids(self._usable()) != here):
                 self._leave_file.touch()
             for run in ready:
                 try:
@@ -129,23 +136,24 @@ class Driver:
                     return dict(outcome)
         return dict(drained or {"exit_code": 0, "error": None})
 
-    def _ids_alive(self) -> set[str]:
-        return {node["NodeID"] for node in self._alive()}
-
     def _changed(self, outcome: Outcome, nodes: list[Node]) -> str:
         """Why another group is to follow, or nothing: the script has ended, or failed by itself."""
         if outcome["exit_code"] == 0 or (outcome["exit_code"] == DRAINED and not self._leave_file.exists()):
             return ""
         if outcome["exit_code"] == DRAINED:
-            return "a machine has joined"
+            return "a machine has come, or is about to go"
         # The others' scripts may fail before the death of the node that they miss is known.
-        late_s, here = time.monotonic() + LOST_WITHIN_S, {node["NodeID"] for node in nodes}
+        late_s = time.monotonic() + LOST_WITHIN_S
         while len(nodes) > 1 and time.monotonic() < late_s:
-            if gone := here - self._ids_alive():
+            if gone := _ids(nodes) - _ids(self._alive()):
                 named = [node["NodeManagerAddress"] for node in nodes if node["NodeID"] in gone]
                 return f"lost {', '.join(named)}"
             time.sleep(0.1)
         return ""
+
+
+def _ids(nodes: list[Node]) -> set[str]:
+    return {node["NodeID"] for node in nodes}
 
 
 def _lost(rank: int, lost: RayError) -> Outcome:

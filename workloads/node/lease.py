@@ -62,6 +62,7 @@ class Lease:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"lease-{self.id}", daemon=True)
         self._environment: IO[bytes] | None = None
+        self._without = "[]"  # Addresses, as the driver finds them.
 
     def start(self) -> None:
         """Begin, in the lease's own thread."""
@@ -73,9 +74,15 @@ class Lease:
         return dict(self._report)
 
     def obey(self, order: dict[str, Any]) -> None:
-        """Take up what may change in an order: the wish that the site drains."""
+        """Take up what may change in an order: that the site is to drain, or to do without some of its machines."""
         if order.get("drain"):
             (self._directory / "drain").touch()
+        without = json.dumps(order["ray"].get("without", []))
+        if without != self._without:
+            self._without = without
+            draft = self._directory / "without.new"
+            draft.write_text(without)
+            draft.replace(self._directory / "without.json")
 
     def end(self, *, tombstone: Report | None = None) -> None:
         """Return when nothing of the lease is left: no process, no directory. With `tombstone`, that stays."""
