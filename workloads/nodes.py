@@ -143,7 +143,7 @@ def _order(lease: Lease) -> dict[str, Any]:
             "head_address": head.node.address,
             "head_port": placement.ray_port,
             "nodes": sum(one.state not in Lease.DEAD for one in leases),
-            "without": [one.node.address for one in leases if one.taken_at and one.state == Lease.State.HELD],
+            "without": [one.node.address for one in leases[1:] if one.taken_at and one.state == Lease.State.HELD],
             "accelerators": {"kind": lease.offer.accelerator, "count": lease.accelerators},
         },
         "program": {

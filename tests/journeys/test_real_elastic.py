@@ -43,16 +43,17 @@ def test_one_of_two_machines_is_killed_and_another_joins(third_in_berlin, yard, 
 
     killed_at = datetime.now(UTC)
     yard.kill_host(other["host"])
-    alone_s = (first_step(yard, run, after=killed_at) - killed_at).total_seconds()
+    alone_at = first_step(yard, run, after=killed_at)
+    alone_s = (alone_at - killed_at).total_seconds()
     leased_at = yard.until(lambda: third_machine(yard, run)["opened_at"], "another machine is leased")
-    together_s = (first_step(yard, run, after=moment(leased_at)) - moment(leased_at)).total_seconds()
+    together_s = (first_step(yard, run, after=alone_at) - moment(leased_at)).total_seconds()
     record_property("from the kill to the next step, s", alone_s)
     record_property("from the lease to the first step with the newcomer, s", together_s)
     ended = yard.wait_end(run)
 
     assert ended["state"] == "succeeded", yard.tale()
     assert ended["artifact"]["kind"] == "model"
-    assert alone_s < 15
+    assert alone_s < 30, "6 s on a machine that is not loaded"
     (site,), events = ended["sites"], yard.client.events(run, limit=1000)
     assert [one["state"] for one in site["nodes"]] == ["released", "lost", "released"]
     assert site["nodes"][0]["lease"] == head["lease"]

@@ -9,6 +9,7 @@ from workloads import queries
 from workloads.models import Contribution, Event, Lease, Placement, Workload
 from workloads.operations import request_drain
 from workloads.seeking import seek
+from workloads.vantage import sites_of
 
 pytestmark = pytest.mark.django_db
 
@@ -73,6 +74,8 @@ def test_it_goes_on_with_its_head_alone_while_there_is_no_other_machine_of_its_p
 
     settle(head, elsewhere, seconds=20)
 
+    (site,) = sites_of(Workload.objects.get()) or []
+    assert site.share == 0.5
     assert (placement().state, Workload.objects.get().state) == ("training", "running")
     assert Lease.objects.count() == 2, "machines of two places do not reach each other"
     assert Workload.objects.get().why.startswith("waits: 1 chips of one kind at one site")

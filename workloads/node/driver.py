@@ -35,7 +35,7 @@ class Driver:
         self._site, self._joined, self._started_s = site, joined, started_s
         self._directory = Path(site["directory"])
         self._head = site["ray"]["head_address"]
-        self._groups = 0
+        self._groups, self._has_joined = 0, False
 
     def run(self) -> Outcome:
         """Return the outcome of the script, or of the wait for the nodes."""
@@ -49,19 +49,20 @@ class Driver:
         late_s, wanted = time.monotonic() + JOIN_WITHIN_S, int(self._site["ray"]["nodes"])
         while len(nodes := self._alive()) < wanted:
             if time.monotonic() > late_s:
-                here = ", ".join(node["NodeManagerAddress"] for node in nodes)
+                here = ", ".join(_addresses(nodes))
                 return _failed(f"{len(nodes)} of {wanted} nodes joined in {JOIN_WITHIN_S:.0f} s: {here}")
             time.sleep(0.2)
         while True:
             self._groups += 1
             outcome = self._trained(nodes)
-            changed = self._changed(outcome, nodes)
-            if not changed:
+            if not self._goes_on(outcome, nodes):
                 return outcome
             if self._is_drained():
                 return {"exit_code": DRAINED, "error": None}
-            nodes = self._usable()
-            _say(f"{changed}; the script starts anew on {len(nodes)} node(s)")
+            before, nodes = nodes, self._usable()
+            changes = [f"without {one}" for one in _addresses(before) if one not in _addresses(nodes)]
+            changes += [f"with {one}" for one in _addresses(nodes) if one not in _addresses(before)]
+            _say(f"the site goes on {', '.join(changes)}: the script starts anew on {len(nodes)} node(s)")
 
     def _drain(self, number: int, frame: FrameType | None) -> None:
         (self._directory / "drain").touch()
@@ -85,7 +86,8 @@ class Driver:
         actors = self._start_workers(nodes)
         try:
             meet_at = (self._head, ray.get(actors[0].listen.remote(address=self._head))) if len(actors) > 1 else None
-            if self._groups == 1:
+            if not self._has_joined:
+                self._has_joined = True
                 self._joined()
                 _say(f"{len(nodes)} node(s) joined in {time.monotonic() - self._started_s:.1f} s")
             _say(f"running {self._site['script']} on {len(actors)} worker(s)")
@@ -136,20 +138,21 @@ class Driver:
                     return dict(outcome)
         return dict(drained or {"exit_code": 0, "error": None})
 
-    def _changed(self, outcome: Outcome, nodes: list[Node]) -> str:
-        """Why another group is to follow, or nothing: the script has ended, or failed by itself."""
-        if outcome["exit_code"] == 0 or (outcome["exit_code"] == DRAINED and not self._leave_file.exists()):
-            return ""
-        if outcome["exit_code"] == DRAINED:
-            return "a machine has come, or is about to go"
-        # The others' scripts may fail before the death of the node that they miss is known.
+    def _goes_on(self, outcome: Outcome, nodes: list[Node]) -> bool:
+        """Whether another group is to follow: this one left to make room for it, or failed because a node died."""
+        if outcome["exit_code"] in (0, DRAINED):
+            return outcome["exit_code"] == DRAINED and self._leave_file.exists()
+        # The scripts on the other nodes may fail before the death of that node is known.
         late_s = time.monotonic() + LOST_WITHIN_S
         while len(nodes) > 1 and time.monotonic() < late_s:
-            if gone := _ids(nodes) - _ids(self._alive()):
-                named = [node["NodeManagerAddress"] for node in nodes if node["NodeID"] in gone]
-                return f"lost {', '.join(named)}"
+            if _ids(nodes) - _ids(self._alive()):
+                return True
             time.sleep(0.1)
-        return ""
+        return False
+
+
+def _addresses(nodes: list[Node]) -> list[str]:
+    return [node["NodeManagerAddress"] for node in nodes]
 
 
 def _ids(nodes: list[Node]) -> set[str]:
