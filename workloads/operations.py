@@ -119,7 +119,7 @@ def place_assigned(*, workload: Workload, now: datetime) -> None:
         offers = Offer.objects.in_bulk([pk for pk, *_ in site["lines"]])
         priced = [(offers[pk], machines, Decimal(cost), Decimal(sell)) for pk, machines, cost, sell in site["lines"]]
         if within := site.get("within"):
-            trains = Placement.objects.filter(pk=within, state=Placement.State.TRAINING, drain_requested_at=None)
+            trains = Placement.objects.filter(pk=within, state=Placement.State.TRAINING)
             for placement in trains.select_for_update():
                 _lease(placement, priced, now)
         else:

@@ -94,7 +94,9 @@ def _gaps(workload: Workload) -> list[Gap]:
     if workload.placements.exists() or workload.sought_at is not None:
         one_by_one = need.spread is not None or need.max_spot_share is not None
         short = queries.short_of_machines().filter(workload=workload).prefetch_related("leases__offer")
-        within = [replace(gap, sites=1, within=one) for one in short]
+        lacks = [replace(gap, sites=1, within=one) for one in short]
+        # One by one: a site that lost two machines is better off with one of them.
+        within = [one for one in lacks for _ in range(-(-one.within.missing // one.accelerators))]
         sites = [replace(gap, sites=1) if one_by_one else gap] if gap.sites > 0 else []
         return sites + within
     by_site: dict[int, list[QuoteLine]] = defaultdict(list)

@@ -37,7 +37,7 @@ class Gap:
     """
     Sites that a workload lacks; quoted: the lines of the quoted site that was never placed.
 
-    within: a site that lacks machines (its `missing` accelerators); then no site is lacking.
+    within: a site that lacks this machine and maybe others (`missing` accelerators in all); then no site is lacking.
     """
 
     workload: Workload
@@ -49,9 +49,9 @@ class Gap:
 
     @property
     def accelerators(self) -> int:
-        """At each of the sites, or more in one."""
+        """At each of the sites; or of the machine that one lacks, as large as its smallest."""
         if self.within is not None:
-            return int(self.within.missing)
+            return min(int(self.within.missing), *(lease.accelerators for lease in self.within.leases.all()))
         if self.quoted:
             return sum(line.offer.accelerators * line.nodes for line in self.quoted)
         return queries.site_size(self.workload)
@@ -187,7 +187,8 @@ class Stalls:
         if gap.within is not None:
             like = self._like(gap.within)
             careful = self._fitting(gap, cautious=True) & like
-            return careful if self._room(gap, careful) else whole & like
+            choices = [careful & (self.team == gap.workload.owner_id), careful]
+            return next((choice for choice in choices if self._room(gap, choice)), whole & like)
         if gap.quoted:
             named = np.isin(self.book.id, [line.offer_id for line in gap.quoted])
             if self._room(gap, whole & named):
@@ -250,12 +251,12 @@ class Stalls:
         return [code for code in codes if code is not None]
 
     def _like(self, site: Placement) -> Flags:
-        """Rows of the same place, chip and market as a site's machines: those reach each other, at that risk."""
+        """Rows of the place, chip and market of a site's machines, which reach each other, or paid for already."""
         here = self.book.words["site"].of.get(f"{site.provider}\n{site.region}", -1)
         offers = [lease.offer for lease in site.leases.all()]
         chips = [self.book.words["accelerator"].of.get(offer.accelerator, -1) for offer in offers]
         markets = [MARKETS.index(offer.market) for offer in offers]
-        alike = np.isin(self.book.accelerator, chips) & np.isin(self.book.market, markets)
+        alike = np.isin(self.book.accelerator, chips) & (np.isin(self.book.market, markets) | (self.team != 0))
         return alike & (self.book.site == here)
 
     def _apart(self, gap: Gap) -> Flags:

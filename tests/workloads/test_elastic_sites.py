@@ -85,6 +85,32 @@ def test_it_goes_on_with_its_head_alone_while_there_is_no_other_machine_of_its_p
     assert queries.short_of_machines().count() == 0
 
 
+def test_of_two_lost_machines_it_takes_the_one_that_there_is(make_host, order_run, settle):
+    agents = [make_host(f"berlin-{n}", "home/berlin", usd=f"0.0{n}") for n in (1, 2, 3)]
+    order_run(sites=1, accelerators_per_site=3)
+    settle(*agents, seconds=4)
+    head, spare = agents[0], make_host("berlin-4", "home/berlin", usd="0.04")
+
+    settle(head, spare, seconds=18)
+    assert told() == ["lost 2 of 3 machines, goes on with 1", "goes on with 2 machines instead of 1"]
+    another = make_host("berlin-5", "home/berlin", usd="0.05")
+    settle(head, spare, another, seconds=8)
+
+    assert told()[2:] == ["goes on with 3 machines instead of 2"]
+    assert queries.short_of_machines().count() == 0
+
+
+def test_two_lost_machines_are_replaced_at_once_where_there_are_two(make_host, order_run, settle):
+    agents = [make_host(f"berlin-{n}", "home/berlin", usd=f"0.0{n}") for n in (1, 2, 3, 4, 5)]
+    order_run(sites=1, accelerators_per_site=3)
+    settle(*agents, seconds=4)
+
+    settle(agents[0], *agents[3:], seconds=14)
+
+    first, second = Lease.objects.order_by("id")[3:]
+    assert first.opened_at == second.opened_at, "the script starts anew once"
+
+
 def test_the_site_is_lost_with_its_head(berlin, settle):
     head, other, spare = berlin
 
