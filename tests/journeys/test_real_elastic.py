@@ -9,7 +9,7 @@ import pytest
 from tests.journeys.checks import check_bill, check_samples
 
 pytestmark = pytest.mark.journey
-SAMPLES = 8000
+SAMPLES = 7000
 
 
 @pytest.fixture(autouse=True)
