@@ -24,6 +24,7 @@ from .worker import DRAINED, Outcome, Worker
 
 JOIN_WITHIN_S = 600.0
 WATCH_EVERY_S = 0.3
+DEATH_WITHIN_S = 3.0  # So soon Ray knows that a worker has died.
 LOST_WITHIN_S = 8.0  # Ray knows of a node's death after three seconds, on a busy machine later.
 Node = dict[str, Any]
 
@@ -122,21 +123,28 @@ class Driver:
 
     def _outcome(self, runs: list[Any], nodes: list[Node]) -> Outcome:
         """The first failure ends the group (the others would wait for that worker for ever); else all have ended."""
-        waiting, drained, here = list(runs), None, _ids(nodes)
+        waiting, drained, here = {run: rank for rank, run in enumerate(runs)}, None, _ids(nodes)
         while waiting:
-            ready, waiting = ray.wait(waiting, num_returns=1, timeout=WATCH_EVERY_S)
+            ready, _ = ray.wait(list(waiting), timeout=WATCH_EVERY_S)
             if not self._leave_file.exists() and (self._is_drained() or _ids(self._usable()) != here):
                 self._leave_file.touch()
             for run in ready:
-                try:
-                    outcome = ray.get(run)
-                except RayError as lost:
-                    return _lost(runs.index(run), lost)
+                outcome = _outcome_of(run, rank=waiting.pop(run))
                 if outcome["exit_code"] == DRAINED:
                     drained = outcome
                 elif outcome["exit_code"] != 0:
-                    return dict(outcome)
-        return dict(drained or {"exit_code": 0, "error": None})
+                    return outcome if _is_death(outcome) else self._death(waiting) or outcome
+        return drained or {"exit_code": 0, "error": None}
+
+    def _death(self, waiting: dict[Any, int]) -> Outcome | None:
+        """A worker that died, if one did: the others' scripts may have failed of it before it was known."""
+        late_s = time.monotonic() + DEATH_WITHIN_S
+        while waiting and time.monotonic() < late_s:
+            for run in ray.wait(list(waiting), timeout=WATCH_EVERY_S)[0]:
+                outcome = _outcome_of(run, rank=waiting.pop(run))
+                if _is_death(outcome):
+                    return outcome
+        return None
 
     def _goes_on(self, outcome: Outcome, nodes: list[Node]) -> bool:
         """Whether another group is to follow: this one left to make room for it, or failed because a node died."""
@@ -157,6 +165,17 @@ def _addresses(nodes: list[Node]) -> list[str]:
 
 def _ids(nodes: list[Node]) -> set[str]:
     return {node["NodeID"] for node in nodes}
+
+
+def _outcome_of(run: Any, *, rank: int) -> Outcome:
+    try:
+        return dict(ray.get(run))
+    except RayError as lost:
+        return _lost(rank, lost)
+
+
+def _is_death(outcome: Outcome) -> bool:
+    return bool(outcome["error"] and outcome["error"]["code"] == "ray_failed")
 
 
 def _lost(rank: int, lost: RayError) -> Outcome:
