@@ -142,7 +142,8 @@ def _order(lease: Lease) -> dict[str, Any]:
             "token": placement.ray_token,
             "head_address": head.node.address,
             "head_port": placement.ray_port,
-            "nodes": len(leases),
+            "nodes": sum(one.state not in Lease.DEAD for one in leases),
+            "without": [one.node.address for one in leases[1:] if one.taken_at and one.state == Lease.State.HELD],
             "accelerators": {"kind": lease.offer.accelerator, "count": lease.accelerators},
         },
         "program": {

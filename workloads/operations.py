@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -103,19 +104,29 @@ def request_drain(*, placement_id: int, why: str, now: datetime) -> None:
 
 def release_all(*, placement_id: int, now: datetime) -> None:
     """Ask for every machine of a site to be given back."""
-    unasked = Lease.objects.filter(placement_id=placement_id, release_requested_at=None)
+    release(Lease.objects.filter(placement_id=placement_id).values_list("pk", flat=True), now=now)
+
+
+def release(leases: Iterable[int], *, now: datetime) -> None:
+    """Ask for machines to be given back. Asking twice is asking once."""
+    unasked = Lease.objects.filter(pk__in=leases, release_requested_at=None)
     for pk in list(unasked.exclude(state__in=Lease.DEAD).values_list("pk", flat=True)):
         Lease.objects.filter(pk=pk).update(release_requested_at=now)
         bell.wake("lease", pk, now)
 
 
 def place_assigned(*, workload: Workload, now: datetime) -> None:
-    """Open a placement and its leases for every site that was found for it (workloads.seeking)."""
+    """Open a placement and its leases for every site that was found for it (workloads.seeking), or leases in one."""
     assert workload.assigned is not None
     for site in workload.assigned["sites"]:
         offers = Offer.objects.in_bulk([pk for pk, *_ in site["lines"]])
         priced = [(offers[pk], machines, Decimal(cost), Decimal(sell)) for pk, machines, cost, sell in site["lines"]]
-        _place(workload, priced, now, replaces=site.get("replaces"))
+        if within := site.get("within"):
+            trains = Placement.objects.filter(pk=within, state=Placement.State.TRAINING)
+            for placement in trains.select_for_update():
+                _lease(placement, priced, now)
+        else:
+            _place(workload, priced, now, replaces=site.get("replaces"))
 
 
 def _place(
@@ -128,6 +139,7 @@ def _place(
         region=first.region,
         created_at=now,
         replaces_id=replaces,
+        accelerators=sum(offer.accelerators * nodes for offer, nodes, _, _ in machines),
         ray_token=secrets.token_hex(32),
         ray_port=0,
         site_secret=secrets.token_urlsafe(32),
@@ -135,6 +147,10 @@ def _place(
         **born(now),
     )
     Placement.objects.filter(pk=placement.pk).update(ray_port=RAY_PORTS[placement.pk % len(RAY_PORTS)])
+    _lease(placement, machines, now)
+
+
+def _lease(placement: Placement, machines: list[tuple[Offer, int, Decimal, Decimal]], now: datetime) -> None:
     leases = Lease.objects.bulk_create(
         Lease(
             placement=placement,

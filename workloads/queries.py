@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
 
 from offers import accounts, benchmarks, refusals
 from offers.matching import estimate
@@ -72,6 +73,22 @@ def staying(workload_id: int) -> QuerySet[Placement]:
     here = Placement.objects.filter(workload_id=workload_id).exclude(state__in=leaving)
     successors = here.filter(replaces__in=here.values("pk"))
     return here.exclude(pk__in=successors.values("pk")).order_by("id")
+
+
+def ends_with(lease: Lease) -> bool:
+    """Whether a site ends when this machine leaves: its head, or any while it does not train yet."""
+    head = lease.placement.leases.order_by("id").values_list("pk", flat=True).first()
+    return lease.pk == head or lease.placement.state != Placement.State.TRAINING
+
+
+def short_of_machines() -> QuerySet[Placement]:
+    """Return the sites that train on fewer accelerators than they were placed with; `missing`: how many fewer."""
+    leaving = (Placement.State.DRAINING, Placement.State.CLOSED)
+    succeeded = Placement.objects.exclude(replaces=None).exclude(state__in=leaving).values("replaces")
+    here = Placement.objects.filter(state=Placement.State.TRAINING, drain_requested_at=None).exclude(pk__in=succeeded)
+    stays = Q(leases__taken_at=None, leases__release_requested_at=None) & ~Q(leases__state__in=Lease.DEAD)
+    has = Coalesce(Sum("leases__accelerators", filter=stays), 0)
+    return here.annotate(missing=F("accelerators") - has).filter(missing__gt=0).order_by("id")
 
 
 def site_size(workload: Workload) -> int:
@@ -160,7 +177,7 @@ def measured_speed(*, owner_id: int, program_sha256: str) -> dict[str, float]:
     """
     mine = Contribution.objects.filter(
         status="merged", partial=False, round__workload__owner=owner_id, round__workload__program__sha256=program_sha256
-    ).annotate(chips=Sum("placement__leases__accelerators"), kinds=Count("placement__leases__offer__accelerator"))
+    ).annotate(chips=Coalesce(F("accelerators"), Sum("placement__leases__accelerators")))
     totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for one in mine.select_related("round").order_by("-id")[:200]:
         seconds = one.train_s or (one.received_at - one.round.opened_at).total_seconds()

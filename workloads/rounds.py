@@ -91,7 +91,7 @@ def hello(*, placement: Placement, said: Hello, now: datetime) -> Training:
                 raise ModelDiffers(f"{field}: this site has {_short(theirs)}, the others have {_short(ours)}")
     samples.free(placement.pk)
     Placement.objects.filter(pk=placement.pk).update(
-        incarnation=said.incarnation, hello_at=now, joined=False, idle_version=None, heard_at=None
+        incarnation=said.incarnation, world=said.world, hello_at=now, joined=False, idle_version=None, heard_at=None
     )
     return training
 
@@ -280,6 +280,7 @@ def _kept(
         sha256=given.sha256,
         samples=given.samples,
         steps=given.steps,
+        accelerators=placement.world,
         loss=given.loss,
         partial=given.partial,
         base=given.base,

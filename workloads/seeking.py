@@ -33,13 +33,14 @@ RECENT = timedelta(hours=24)  # What a team used in this time counts for its fai
 
 
 def lacking(now: datetime) -> list[Workload]:
-    """Return the workloads that want more sites than they have and were not looked at a moment ago."""
+    """Return the workloads that want more sites, or machines in one, and were not looked at a moment ago."""
     rested = Q(sought_at=None) | Q(sought_at__lte=now - SEEK_EVERY) | Q(sought_at__gt=now)
     wanting = Workload.objects.filter(rested, state__in=SEEKING, stop_requested_at=None, assigned__isnull=True)
     # As queries.staying counts them.
     stays = Q(placements__replaces=None) | Q(placements__replaces__state__in=LEAVING)
     stays &= Q(placements__isnull=False) & ~Q(placements__state__in=LEAVING)
-    short = wanting.annotate(staying=Count("placements", filter=stays)).filter(staying__lt=F("sites_wanted"))
+    few = Q(staying__lt=F("sites_wanted")) | Q(pk__in=queries.short_of_machines().values("workload"))
+    short = wanting.annotate(staying=Count("placements", filter=stays)).filter(few)
     return [one for one in short.select_related("quote", "program").order_by("id") if not _done(one)]
 
 
@@ -92,7 +93,12 @@ def _gaps(workload: Workload) -> list[Gap]:
     gap = Gap(workload=workload, need=need, sites=workload.sites_wanted - len(alive), alive=alive)
     if workload.placements.exists() or workload.sought_at is not None:
         one_by_one = need.spread is not None or need.max_spot_share is not None
-        return [replace(gap, sites=1) if one_by_one else gap]
+        short = queries.short_of_machines().filter(workload=workload).prefetch_related("leases__offer")
+        lacks = [replace(gap, sites=1, within=one) for one in short]
+        # One by one: a site that lost two machines is better off with one of them.
+        within = [one for one in lacks for _ in range(-(-one.within.missing // one.accelerators))]
+        sites = [replace(gap, sites=1) if one_by_one else gap] if gap.sites > 0 else []
+        return sites + within
     by_site: dict[int, list[QuoteLine]] = defaultdict(list)
     for line in workload.quote.lines.select_related("offer").order_by("id"):
         by_site[line.site_index].append(line)

@@ -17,7 +17,7 @@ from django.db.models import Q
 from offers import queries as market
 from offers import refusals
 from offers.matching import constraints, estimate, tick
-from offers.matching.book import NO_LIMIT, SPOT, Book, Flags, Ints
+from offers.matching.book import MARKETS, NO_LIMIT, SPOT, Book, Flags, Ints
 from offers.matching.constraints import Scope
 from offers.matching.need import Need
 from offers.matching.tick_jobs import UNLIMITED, Job, Offers, Running
@@ -34,17 +34,24 @@ UNSEEN = timedelta(hours=1)  # A page is never older than this: what was opened 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """Sites that a workload lacks; quoted: the lines of the quoted site that was never placed."""
+    """
+    Sites that a workload lacks; quoted: the lines of the quoted site that was never placed.
+
+    within: a site that lacks this machine and maybe others (`missing` accelerators in all); then no site is lacking.
+    """
 
     workload: Workload
     need: Need
     sites: int
     quoted: tuple[QuoteLine, ...] = ()
     alive: tuple[Placement, ...] = ()
+    within: Any = None  # A Placement of queries.short_of_machines.
 
     @property
     def accelerators(self) -> int:
-        """At each of the sites."""
+        """At each of the sites; or of the machine that one lacks, as large as its smallest."""
+        if self.within is not None:
+            return min(int(self.within.missing), *(lease.accelerators for lease in self.within.leases.all()))
         if self.quoted:
             return sum(line.offer.accelerators * line.nodes for line in self.quoted)
         return queries.site_size(self.workload)
@@ -133,7 +140,8 @@ class Stalls:
             elif line := promised.get(offer.id):
                 cost, sell = line.cost_usd_per_hour, line.sell_usd_per_hour
             by_site[int(self.book.site[row])].append([offer.id, count, str(cost), str(sell)])
-        return [{"lines": lines} for lines in by_site.values()]
+        within = {"within": self.gaps[index].within.pk} if self.gaps[index].within is not None else {}
+        return [{"lines": lines, **within} for lines in by_site.values()]
 
     def _beside_reserved(self, book: Book) -> tuple[Book, Ints]:
         """The book beside the teams' reserved machines that are not in use, and each row's team; 0: it is for all."""
@@ -176,6 +184,11 @@ class Stalls:
     def _mask(self, gap: Gap) -> Flags:
         """What the gap may take: the strictest choice that has room for it by itself."""
         whole = self._fitting(gap, cautious=False)
+        if gap.within is not None:
+            like = self._like(gap.within)
+            careful = self._fitting(gap, cautious=True) & like
+            choices = [careful & (self.team == gap.workload.owner_id), careful]
+            return next((choice for choice in choices if self._room(gap, choice)), whole & like)
         if gap.quoted:
             named = np.isin(self.book.id, [line.offer_id for line in gap.quoted])
             if self._room(gap, whole & named):
@@ -202,7 +215,7 @@ class Stalls:
             if test.name != constraints.FREE_NOW:
                 alive &= test.passes
         alive &= found.seen
-        if need.max_spot_share is not None and not self._more_spot(gap):
+        if need.max_spot_share is not None and gap.within is None and not self._more_spot(gap):
             alive &= (self.book.market != SPOT) | self.book.reserved
         return alive
 
@@ -214,7 +227,8 @@ class Stalls:
 
     def _more_spot(self, gap: Gap) -> bool:
         """Whether one site more on spot machines keeps the share that the need allows."""
-        chips = [(lease.accelerators, lease.offer.market) for one in gap.alive for lease in one.leases.all()]
+        leases = (lease for one in gap.alive for lease in one.leases.all() if lease.state not in Lease.DEAD)
+        chips = [(lease.accelerators, lease.offer.market) for lease in leases]
         spot = sum(count for count, sold in chips if sold == "spot") + gap.accelerators
         total = gap.accelerators * gap.workload.sites_wanted
         return spot <= (gap.need.max_spot_share or 0.0) * total
@@ -235,6 +249,15 @@ class Stalls:
         """Sites where the workload is already."""
         codes = (self.book.words["site"].of.get(f"{one.provider}\n{one.region}") for one in gap.alive)
         return [code for code in codes if code is not None]
+
+    def _like(self, site: Placement) -> Flags:
+        """Rows of the place, chip and market of a site's machines, which reach each other, or paid for already."""
+        here = self.book.words["site"].of.get(f"{site.provider}\n{site.region}", -1)
+        offers = [lease.offer for lease in site.leases.all()]
+        chips = [self.book.words["accelerator"].of.get(offer.accelerator, -1) for offer in offers]
+        markets = [MARKETS.index(offer.market) for offer in offers]
+        alike = np.isin(self.book.accelerator, chips) & (np.isin(self.book.market, markets) | (self.team != 0))
+        return alike & (self.book.site == here)
 
     def _apart(self, gap: Gap) -> Flags:
         """Rows that share nothing with the sites that the workload has, of what the need wants spread."""

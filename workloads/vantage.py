@@ -46,6 +46,7 @@ class Site:
     since: datetime
     offers: tuple[int, ...]
     boot_s: float
+    share: float  # Of the accelerators that it was placed with: some of its machines may be lost.
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -96,7 +97,7 @@ class Vantage:
         return Option(
             name=site.placement.site,
             usd_per_hour=site.usd_per_hour,
-            pace=self.pace(site.accelerator),
+            pace=self.pace(site.accelerator) * site.share,
             losses_per_hour=market.losses_per_hour(site.offers).sum(axis=0),
             age_s=(self.now - site.since).total_seconds(),
             changeover_s=CHANGEOVER_S + site.boot_s,
@@ -171,7 +172,7 @@ def sites_of(workload: Workload) -> list[Site] | None:
         leases = [lease for lease in placement.leases.all() if lease.state not in Lease.DEAD]
         if not leases:
             return None
-        first = leases[0].offer
+        first, accelerators = leases[0].offer, sum(lease.accelerators for lease in leases)
         found.append(
             Site(
                 placement=placement,
@@ -182,6 +183,7 @@ def sites_of(workload: Workload) -> list[Site] | None:
                 since=min(lease.opened_at or placement.created_at for lease in leases),
                 offers=tuple(lease.offer_id for lease in leases),
                 boot_s=max(lease.offer.boot_s or 0.0 for lease in leases),
+                share=accelerators / (placement.accelerators or accelerators),
             )
         )
     return found

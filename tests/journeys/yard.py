@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,19 @@ class Yard:
                     if word.startswith("--gcs_server_port="):
                         return f"{site['nodes'][0]['address']}:{word.partition('=')[2]}"
         raise AssertionError("no Ray of this run was found")
+
+    @contextmanager
+    def fourth_host(self, name: str, *, region: str, usd_per_hour: str, state: Path) -> Iterator[None]:
+        """One more host, enrolled as an outsider would."""
+        said = json.loads(self.yard("host", "add", name, "--region", region, "--usd-per-hour", usd_per_hour, "--json"))
+        token = (said.get("host") or said)["enrol_token"]
+        words = ["--broker", self.client.url, "--token", token, "--state", str(state), "--address", "127.0.0.14"]
+        agent = subprocess.Popen([sys.executable, "-m", "gpuyard.node", *words, "--accelerators", "CPU:1"])
+        try:
+            yield
+        finally:
+            agent.terminate()
+            agent.wait(timeout=30)
 
     def kill_host(self, name: str) -> None:
         """kill -9 everything that runs on a host: agent, Ray and the script. It stays down."""

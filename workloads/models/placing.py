@@ -110,12 +110,15 @@ class Placement(Lifecycle):
     blame = models.CharField(max_length=24, blank=True)  # Whose doing the closing was: an end_reason, or empty.
     drain_requested_at = models.DateTimeField(null=True)
     exit_code = models.SmallIntegerField(null=True)
+    accelerators = models.PositiveIntegerField(default=0)  # As placed: with fewer it trains on, and more are sought.
+    machines = models.PositiveSmallIntegerField(null=True)  # That it trains on, as was last told.
     ray_token = models.CharField(max_length=64)  # Of this placement's cluster alone.
     ray_port = models.PositiveIntegerField()
     site_secret = models.CharField(max_length=64)
     # As a member of the rounds:
     hello_at = models.DateTimeField(null=True)
     incarnation = models.PositiveBigIntegerField(null=True)  # Of the newest leader; older ones are cut off.
+    world = models.PositiveIntegerField(null=True)  # Accelerators that it trains on.
     joined = models.BooleanField(default=False)  # Counted on when a round closes.
     idle_version = models.PositiveIntegerField(null=True)  # Asked for samples in that round and there were none.
     heard_at = models.DateTimeField(null=True)  # The leader last asked how the round stands.

@@ -98,6 +98,7 @@ class Contribution(models.Model):
     sha256 = models.CharField(max_length=64)
     samples = models.PositiveBigIntegerField()
     steps = models.PositiveIntegerField()
+    accelerators = models.PositiveIntegerField(null=True)  # That its site trained on.
     loss = models.FloatField(null=True)
     partial = models.BooleanField()
     base = models.PositiveIntegerField()  # The version from which the oldest of its steps were taken.

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 LOGS_AT_THE_END_S = 15.0
 LOGS_AT_CLEANUP_S = 3.0
 PROGRAM_WITHIN_S = 600.0
+LOOK_FOR_RAY_S = 2.0
 Report = dict[str, Any]
 
 
@@ -61,6 +62,7 @@ class Lease:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"lease-{self.id}", daemon=True)
         self._environment: IO[bytes] | None = None
+        self._without = "[]"  # Addresses, as the driver finds them.
 
     def start(self) -> None:
         """Begin, in the lease's own thread."""
@@ -72,9 +74,15 @@ class Lease:
         return dict(self._report)
 
     def obey(self, order: dict[str, Any]) -> None:
-        """Take up what may change in an order: the wish that the site drains."""
+        """Take up what may change in an order: that the site is to drain, or to do without some of its machines."""
         if order.get("drain"):
             (self._directory / "drain").touch()
+        without = json.dumps(order["ray"].get("without", []))
+        if without != self._without:
+            self._without = without
+            draft = self._directory / "without.new"
+            draft.write_text(without)
+            draft.replace(self._directory / "without.json")
 
     def end(self, *, tombstone: Report | None = None) -> None:
         """Return when nothing of the lease is left: no process, no directory. With `tombstone`, that stays."""
@@ -225,7 +233,10 @@ class Lease:
             raise _Failed("ray_failed", f"the site's driver was killed by signal {-exit_code}")
         if self._order["role"] == "worker":
             self._phase("running")
-            self._stop.wait()  # Its Ray node serves the head until the broker takes the lease out of the orders.
+            # Its Ray node serves the head until the broker takes the lease out of the orders.
+            while not self._stop.wait(LOOK_FOR_RAY_S):
+                if not self._processes.any_left():
+                    raise _Failed("ray_failed", "this machine's part of the Ray cluster has ended")
             raise LeaseEnded
         return exit_code, said.get("error")
 
@@ -252,7 +263,6 @@ class Lease:
             "GPUYARD_SITE_NAME": str(order["site"]["name"]),
             "GPUYARD_ADDRESS": self._setting.address,
             "GPUYARD_LEASE_DIR": str(self._directory),
-            "GPUYARD_DRAIN_FILE": str(self._directory / "drain"),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": ray["token"],
         }

@@ -57,6 +57,10 @@ class Processes:
             self._children.append(child)
             return child
 
+    def any_left(self) -> bool:
+        """Whether a process of the lease lives."""
+        return bool(marked(state=self._state, lease=self._lease))
+
     def end(self) -> None:
         """Start nothing more, and return when no process of the lease is left."""
         with self._lock:

@@ -16,9 +16,10 @@ Outcome = dict[str, Any]
 class Worker:
     """The program on one accelerator. Runs in the interpreter and environment of its own node."""
 
-    def __init__(self, *, rank: int, world: int) -> None:
+    def __init__(self, *, rank: int, world: int, drain_file: str) -> None:
         self._rank, self._world = rank, world
         self._directory = Path(os.environ["GPUYARD_LEASE_DIR"])
+        os.environ["GPUYARD_DRAIN_FILE"] = drain_file  # Rank 0 looks for it, on the driver's machine.
         os.environ.update(GPUYARD_RANK=str(rank), GPUYARD_WORLD=str(world), RANK=str(rank), WORLD_SIZE=str(world))
 
     def listen(self, *, address: str) -> int:

@@ -199,7 +199,7 @@ def _leaving_at(lease: Lease, machine: RentedMachine, now: datetime) -> datetime
 
 
 def _pass_notice_on(lease: Lease, leaving_at: datetime | None, now: datetime) -> None:
-    if leaving_at is not None:
+    if leaving_at is not None and queries.ends_with(lease):
         who = f"{lease.offer.provider} takes" if _at_a_cloud(lease) else "its owner takes"
         why = f"{who} it back at {leaving_at:%H:%M:%S} UTC"
         operations.request_drain(placement_id=lease.placement_id, why=why, now=now)

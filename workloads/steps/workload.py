@@ -117,7 +117,8 @@ def _place(workload: Workload, now: datetime) -> Hop:
     for site in workload.assigned["sites"]:
         first = offers[site["lines"][0][0]]
         chips = sum(offers[pk].accelerators * machines for pk, machines, *_ in site["lines"])
-        told.append(f"{chips} x {first.accelerator} at {first.site}")
+        more = " more" if site.get("within") else ""
+        told.append(f"{chips} x {first.accelerator}{more} at {first.site}")
     return Hop(
         to=State.STARTING,
         why=f"on {', '.join(told)}"[:400],
@@ -198,7 +199,9 @@ def _alive(workload: Workload) -> list[Placement]:
 
 
 def _reason(workload: Workload) -> str:
-    """Why it gets another site: in place of one that is too dear now, or of one that was lost."""
+    """Why it gets another site: in place of one that is too dear now, or of one that was lost; or machines in one."""
+    if all(site.get("within") for site in workload.assigned["sites"]):
+        return "a site that lost machines gets others"
     moves = any(site.get("replaces") for site in workload.assigned["sites"])
     return "a better place was found for one of its sites" if moves else _last_words(workload)
 

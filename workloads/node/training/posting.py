@@ -23,7 +23,8 @@ class Posted(threading.Thread):
         self._connect = connect
         self._rows: deque[dict[str, Any]] = deque(maxlen=KEPT_ROWS)
         self._batch: list[dict[str, Any]] = []
-        self._seq = 0
+        # A site's script may run again: its rows are numbered on from where no earlier copy of it can have come.
+        self._seq = self._first = time.time_ns() // 1000
         self._work, self._deadline_s = threading.Event(), float("inf")
         self._closing = False
 
@@ -32,7 +33,7 @@ class Posted(threading.Thread):
         at = datetime.now(UTC).isoformat()
         self._rows.append({"seq": self._seq, "at": at, "step": step, "version": version, "values": values})
         self._seq += 1
-        if self._seq == 1:  # "The first step is done" is news; the rest can wait a second.
+        if self._seq == self._first + 1:  # "The first step is done" is news; the rest can wait a second.
             self._work.set()
 
     def close(self, *, timeout_s: float = 10.0) -> None:
