@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 
-from workloads.models import Contribution, Lease, Round, SampleRange, Training, Workload
+from workloads.models import Contribution, Lease, Node, Round, SampleRange, Training, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,10 @@ class SiteFigures:
     cosine: float | None
     loss: float | None
     samples_per_s: float | None
+    stall_share: float | None  # Of its time, without a step.
+    put_s: float | None
+    fetch_s: float | None
+    utilisation: float | None  # Of its accelerators now, or of the processors of hosts without any; 0 to 1.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,7 +49,7 @@ class WorkloadFigures:
 
 
 def of_workloads() -> list[WorkloadFigures]:
-    """Return the figures of each workload that trains and has not ended, oldest first: six questions in all."""
+    """Return the figures of each workload that trains and has not ended, oldest first: seven questions in all."""
     alive = Training.objects.filter(version__isnull=False).exclude(workload__state__in=Workload.FINAL)
     rows = alive.order_by("pk").values_list("pk", "version", "total_samples", "merged_before")
     found = {
@@ -81,6 +85,7 @@ def _add_contributions(found: dict[int, WorkloadFigures]) -> None:
     last = Round.objects.filter(_IS_LAST, workload__in=found, state=Round.State.CLOSED)
     merged = given.filter(round__in=last, status="merged").select_related("placement", "round")
     lost: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    busy = _utilisation(last)
     for each in merged.order_by("placement_id"):
         seconds = each.train_s or _seconds(each.received_at - each.round.opened_at)
         site = SiteFigures(
@@ -91,12 +96,35 @@ def _add_contributions(found: dict[int, WorkloadFigures]) -> None:
             cosine=each.cosine,
             loss=each.loss,
             samples_per_s=each.samples / seconds if seconds > 0 else None,
+            stall_share=each.stall_s / each.train_s if each.train_s and each.stall_s is not None else None,
+            put_s=each.put_s,
+            fetch_s=each.fetch_s,
+            utilisation=busy.get(each.placement_id),
         )
         found[each.round.workload_id].sites.append(site)
         if each.loss is not None:
             lost[each.round.workload_id].append((each.samples, each.loss))
     for workload, losses in lost.items():
         found[workload].loss = sum(samples * loss for samples, loss in losses) / sum(samples for samples, _ in losses)
+
+
+def _utilisation(rounds: QuerySet[Round]) -> dict[int, float]:
+    """Return {placement: utilisation} of those that were merged in these rounds."""
+    here = Q(lease__placement__contribution__round__in=rounds, lease__placement__contribution__status="merged")
+    nodes = Node.objects.filter(here, lease__closed_at=None, usage__isnull=False).distinct()
+    seen: dict[int, list[float]] = defaultdict(list)
+    for placement, usage in nodes.values_list("lease__placement", "usage"):
+        seen[placement] += _busy(usage)
+    return {placement: sum(each) / len(each) / 100 for placement, each in seen.items() if each}
+
+
+def _busy(usage: Any) -> list[float]:
+    """Agents are others' programs, so what they say may be anything."""
+    try:
+        told = [chip["utilisation_percent"] for chip in usage["accelerators"]] or [usage["cpu_percent"]]
+        return [min(max(float(each), 0.0), 100.0) for each in told]
+    except (KeyError, TypeError, ValueError):
+        return []
 
 
 _IS_LAST = Q(version=F("workload__training__version") - 1)  # A round of version v leads to v + 1.

@@ -39,6 +39,10 @@ SITE_GAUGES: list[tuple[str, str, Callable[[SiteFigures], float | None]]] = [
     ("contribution_cosine", "Cosine of its contribution with the mean of the others.", lambda one: one.cosine),
     ("loss", "Mean loss over its part of the last round.", lambda one: one.loss),
     ("samples_per_second", "Samples in the last round over its time for them.", lambda one: one.samples_per_s),
+    ("stall_ratio", "Share of its time for the last round in which it took no step.", lambda one: one.stall_share),
+    ("put_seconds", "To send its contribution to the last round.", lambda one: one.put_s),
+    ("fetch_seconds", "To get and apply the update before.", lambda one: one.fetch_s),
+    ("utilisation_ratio", "How busy its accelerators are, or processors without any.", lambda one: one.utilisation),
 ]
 
 

@@ -16,7 +16,7 @@ from offers.models import Offer, Source
 from tests.conftest import Site
 from tests.workloads.test_rounds import close_round, sites  # noqa: F401 - `sites` is a fixture
 from workloads import figures
-from workloads.models import Contribution, Lease, Placement, Round, Training, Workload
+from workloads.models import Contribution, Lease, Node, Placement, Round, Training, Workload
 
 pytestmark = pytest.mark.django_db
 LABELS = {"workload", "site", "placement", "status", "state", "provider", "leasable", "fresh"}
@@ -82,9 +82,28 @@ def test_the_figures_of_a_run_are_those_of_its_rounds(trained, scrape):
         assert told_of == {labels[pk]: pytest.approx(getattr(each, field)) for pk, each in merged.items()}, name
     speeds = told["gpuyard_site_samples_per_second"]
     assert speeds == {labels[one.placement]: 100 / (took - 2), labels[two.placement]: 60 / took}
-    Contribution.objects.update(train_s=4.0)  # As sites that train while a round is under way say.
-    speeds = scrape()["gpuyard_site_samples_per_second"]
+    assert "gpuyard_site_stall_ratio" not in told
+    Contribution.objects.update(train_s=4.0, stall_s=1.0, put_s=0.5, fetch_s=0.25)  # As sites say that train on.
+    told = scrape()
+    speeds = told["gpuyard_site_samples_per_second"]
     assert speeds == {labels[one.placement]: 25, labels[two.placement]: 15}
+    for name, value in (("stall_ratio", 0.25), ("put_seconds", 0.5), ("fetch_seconds", 0.25)):
+        assert told[f"gpuyard_site_{name}"] == dict.fromkeys(labels.values(), value)
+
+
+def test_a_site_is_as_busy_as_its_accelerators_or_its_processors(trained, scrape):
+    (one, two), _ = trained
+    chips = [{"utilisation_percent": percent, "memory_used_gib": 1.0} for percent in (90, 60)]
+    usage = {"cpu_percent": 40.0, "ram_used_gib": 2.0}
+    Node.objects.filter(lease__placement=one.placement).update(usage=usage | {"accelerators": chips})
+    Node.objects.filter(lease__placement=two.placement).update(usage=usage | {"accelerators": []})
+
+    told = {labels[0]: value for labels, value in scrape()["gpuyard_site_utilisation_ratio"].items()}
+
+    assert told == {str(one.placement): 0.75, str(two.placement): 0.4}
+    for odd in ([], {"accelerators": 3}, {"accelerators": [{}]}, {"cpu_percent": "much", "accelerators": []}):
+        Node.objects.update(usage=odd)
+        assert "gpuyard_site_utilisation_ratio" not in scrape()
 
 
 def test_what_rounds_add_up_to_grows_and_the_last_one_is_the_last(trained, scrape, clock):
@@ -201,4 +220,4 @@ def test_more_runs_ask_the_database_no_more_questions(
         found = figures.of_workloads()
 
     assert [len(one.sites) for one in found] == [2, 2]
-    assert asked == 6
+    assert asked == 7

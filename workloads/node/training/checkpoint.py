@@ -16,7 +16,7 @@ def write(model: torch.nn.Module, path: Path) -> None:
     draft.replace(path)
 
 
-def packed(model: torch.nn.Module, whole: tuple[dict[str, torch.Tensor], dict[str, str]] | None) -> bytes:
+def packed(model: torch.nn.Module, whole: tuple[dict[str, torch.Tensor], dict[str, str]] | None = None) -> bytes:
     """The bytes that `write` would leave in a file. whole: of a model that has only parts, `sharding.whole_state`."""
     if whole is not None:
         return safetensors.torch.save(*whole)
