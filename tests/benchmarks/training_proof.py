@@ -23,7 +23,7 @@ from torch.utils.data import Subset
 from tests.benchmarks import parts
 from tests.benchmarks.training_model import SIZES, Gpt, Windows, held_out_loss
 from tests.benchmarks.training_network import SITES, Network
-from tests.benchmarks.training_sites import Floor, Job, Recipe, opened, say, tell
+from tests.benchmarks.training_sites import DidNotHappen, Floor, Job, Recipe, opened, say, tell
 
 RECIPE = Recipe(model="proof", context=64, batch=4, every=20, pace_s=0.0, rate=6e-4)
 MBIT_PER_S, RTT_MS = 100.0, 50.0
@@ -31,6 +31,7 @@ KILLED_AT, BACK_AT, KILLED_TOO_AT = 0.3, 0.45, 0.7  # Of the run.
 HELD_OUT = 192  # Windows, at the end of the text.
 EVALUATED, PROMPT, LETTERS = 24, "def ", 240
 DOCS = parts.ROOT / "docs"
+STUCK_S = 120.0
 WIDE, HIGH, MARGIN = 860, 340, 50  # Of the picture.
 Point = tuple[float, float]
 
@@ -40,7 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--minutes", type=float, default=21.0)
     seconds = parser.parse_args().minutes * 60
-    with opened() as floor:
+    with opened(can_fail=False) as floor:  # Nothing is deleted, which is more than a small store holds.
         if isinstance(floor.network, Network):
             floor.network.shape(mbit_per_s=MBIT_PER_S, rtt_ms=RTT_MS, nat=True)
         job = Job(floor, RECIPE)
@@ -69,6 +70,8 @@ def trained(job: Job, seconds: float) -> list[tuple[float, str]]:
         moves.append((time.monotonic() - begun_s, words))
         say(f"proof: {moves[-1][0]:.0f} s {words}")
     time.sleep(max(0.0, begun_s + seconds - time.monotonic()))
+    if time.monotonic() - job.commits.at_s[-1][1] > STUCK_S:
+        raise DidNotHappen(f"the last version came {time.monotonic() - job.commits.at_s[-1][1]:.0f} s before the end")
     for site in sites:
         if site.child.is_running:
             site.kill()

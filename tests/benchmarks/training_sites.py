@@ -161,9 +161,11 @@ class Floor:
 
 
 @contextmanager
-def opened(*, loopback_will_do: bool = True) -> Iterator[Floor]:
+def opened(*, loopback_will_do: bool = True, can_fail: bool = True) -> Iterator[Floor]:
     """
     Give a floor that runs, in namespaces where that is possible; at the end nothing is left of it.
+
+    can_fail: its store can, and then holds 4 GiB.
 
     Raises NoNamespaces when there are none and loopback_will_do is False.
     """
@@ -178,7 +180,7 @@ def opened(*, loopback_will_do: bool = True) -> Iterator[Floor]:
             say(f"no namespaces ({error}): the sites are on the loopback interface")
             network = Loopback()
         stack.callback(network.close)
-        store = Store(directory / "objects")
+        store = Store(directory / "objects", can_fail=can_fail)
         stack.callback(store.close)
         os.environ["GPUYARD_OBJECTS"] = str(directory / "objects")
         _prepare_database()
