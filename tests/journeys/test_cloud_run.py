@@ -16,7 +16,7 @@ from tests.providers.verda_cloud import CLIENT_ID, CLIENT_SECRET
 
 pytestmark = pytest.mark.journey
 
-SAMPLES = 8000  # One site alone is not done with them before its new companion has booted and joined.
+SAMPLES = 11000  # One site alone is not done with them before its new companion has booted and joined.
 AT_THE_CLOUD = ("--provider", "verda", "--market", "spot")
 NOTICED_WITHIN = timedelta(seconds=30)  # Of an agent's silence, and some for a busy machine.
 STEP = timedelta(seconds=30)  # Between a step's own time and what it does at the cloud.

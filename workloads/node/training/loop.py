@@ -35,9 +35,9 @@ class Steps:
 
 def _averaging(held: Sequence[Sequence[torch.nn.Parameter]]) -> Averaging | None:
     """Of what every worker has whole; FSDP averages what is cut over them."""
-    from torch.distributed.tensor import DTensor  # Slow to import, and not for a laptop.
+    from .sharding import is_part
 
-    parameters = {id(one): one for part in held for one in part if not isinstance(one, DTensor)}
+    parameters = {id(one): one for part in held for one in part if not is_part(one)}
     return Averaging(list(parameters.values())) if parameters else None
 
 

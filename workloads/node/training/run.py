@@ -201,7 +201,7 @@ class Run:
                 "  ".join([f"saved {name}", *(f"{key} {value:.4f}" for key, value in values.items())]) + "\n"
             )
         elif self._placed:
-            from . import sharding  # Here: slow to import, and not for a laptop.
+            from . import sharding
 
             whole = sharding.whole_state(model) if sharding.is_sharded(model) else None  # At all workers together.
             if self._placed.leader:

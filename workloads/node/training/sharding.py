@@ -8,13 +8,12 @@ is in `gather` and `spread`, which all of them call after the same step.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from . import group, weights
 from .weights import Held, Staged, Tensors
@@ -37,6 +36,7 @@ def shard(model: torch.nn.Module, *, always: bool = False) -> torch.nn.Module:
     if not always and _fits(model):
         return model
     from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
 
     device = next(model.parameters()).device.type
     mesh = init_device_mesh(device, (dist.get_world_size(),))
@@ -59,7 +59,13 @@ def _fits(model: torch.nn.Module) -> bool:
 
 def is_sharded(model: torch.nn.Module) -> bool:
     """Whether the parameters are cut over workers."""
-    return any(isinstance(module, FSDPModule) for module in model.modules())
+    return bool(_cut(model))
+
+
+def _cut(model: torch.nn.Module) -> list[Any]:
+    """The modules that FSDP gathers. It is slow to import, and where nobody has imported it there are none."""
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    return [module for module in model.modules() if isinstance(module, fsdp.FSDPModule)] if fsdp else []
 
 
 def seen(model: torch.nn.Module) -> Whole:
@@ -120,9 +126,8 @@ class Parts(Whole):
         self._whole: dict[str, torch.Tensor] = {}
         self._to_do: tuple[str, dict[str, torch.Tensor]] | None = None
         self._mean = Mean()
-        for module in model.modules():
-            if isinstance(module, FSDPModule):
-                module.set_custom_reduce_scatter(self._mean)
+        for module in _cut(model):
+            module.set_custom_reduce_scatter(self._mean)
 
     def taken(self) -> Tensors:
         whole, self._whole = self._whole, {}
@@ -158,7 +163,7 @@ class Parts(Whole):
         _reshard(self._model)
         is_leader = dist.get_rank() == 0
         for name, parameter in weights.named(self._model).items():
-            tensor = parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
+            tensor = _whole(parameter)
             if is_leader:
                 self._whole[name] = tensor.detach().to("cpu", copy=True)
 
@@ -170,7 +175,9 @@ class Parts(Whole):
         """This worker's part of what the leader has."""
         shape, device = parameter.shape, parameter.device
         tensor = torch.empty(shape, device=device) if whole is None else whole.to(device)
-        if isinstance(parameter, DTensor):
+        if is_part(parameter):
+            from torch.distributed.tensor import distribute_tensor
+
             return distribute_tensor(tensor, parameter.device_mesh, parameter.placements).to(parameter.dtype)
         dist.broadcast(tensor, src=0)
         return tensor.to(parameter.dtype)
@@ -213,9 +220,17 @@ def apart(model: torch.nn.Module) -> Callable[[], None]:
 
 def _reshard(model: torch.nn.Module) -> None:
     """After a forward without a backward, FSDP leaves the outermost parameters gathered."""
-    for module in model.modules():
-        if isinstance(module, FSDPModule):
-            module.reshard()
+    for module in _cut(model):
+        module.reshard()
+
+
+def is_part(tensor: torch.Tensor) -> bool:
+    """Whether this is a DTensor: each worker has a part of it."""
+    return hasattr(tensor, "full_tensor")
+
+
+def _whole(tensor: Any) -> torch.Tensor:
+    return tensor.full_tensor() if is_part(tensor) else tensor  # type: ignore[no-any-return]
 
 
 def whole_state(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -230,8 +245,5 @@ def whole_state(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[s
         names.setdefault(id(parameter), []).append(name)
     kept = {name: min(tied) for tied in names.values() for name in tied}
     state = {name: each for name, each in model.state_dict().items() if kept.get(name, name) == name}
-    whole = {
-        name: (each.full_tensor() if isinstance(each, DTensor) else each).detach().to("cpu").contiguous()
-        for name, each in state.items()
-    }
+    whole = {name: _whole(each).detach().to("cpu").contiguous() for name, each in state.items()}
     return whole, {name: other for name, other in kept.items() if name != other}
