@@ -229,6 +229,8 @@ def _rebuilt(training: Training, version: int) -> State:
             _merge(state, given, settings, Path(directory) / "update", shares=shares)
         if state.fingerprint != round_.fingerprint:
             raise Diverged(f"workload {training.pk}: version {state.version} is not what its rounds lead to")
+    if version == training.version and state.fingerprint != training.fingerprint:
+        raise Diverged(f"workload {training.pk}: its snapshot is not version {version}")
     return state
 
 

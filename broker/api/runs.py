@@ -329,7 +329,9 @@ def workload_json(workload: Workload) -> Any:
         "program": workload.program.sha256,
         "quote": workload.quote_id,
         "need": workload.quote.need,
-        "resumes": {"workload": workload.resumes_id, "version": workload.resumes_version} if workload.resumes else None,
+        "resumes": {"workload": workload.resumes_id, "version": workload.resumes_version}
+        if workload.resumes_id
+        else None,
         "hold_usd": workload.budget_usd,
         "spent_usd": money.spent_usd(workload_id=workload.pk, now=timezone.now()),
         "version": training.version if training else None,

@@ -6,6 +6,8 @@ from typing import Any
 
 from rest_framework import serializers as s
 
+INTEGER_MAX = 2**31 - 1  # Of a column.
+
 
 class StoredShape(s.Serializer[Any]):
     """A snapshot, or the update from its `version` to the next, among the workload's objects."""
@@ -37,5 +39,7 @@ class VersionsShape(s.Serializer[Any]):
 class ResumeShape(s.Serializer[Any]):
     """The workload that a run goes on from, on any sites: samples that are merged in that version are not again."""
 
-    workload = s.IntegerField(min_value=1)
-    version = s.IntegerField(required=False, allow_null=True, default=None, min_value=0, help_text="None: the newest.")
+    workload = s.IntegerField(min_value=1, max_value=INTEGER_MAX)
+    version = s.IntegerField(
+        required=False, allow_null=True, default=None, min_value=0, max_value=INTEGER_MAX, help_text="null: the newest."
+    )

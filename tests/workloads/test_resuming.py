@@ -157,6 +157,9 @@ def test_versions_that_cannot_be_had_are_named(ended, order_run, make_host, make
         (ada, {"workload": first + 7}, "not_found"),
         (make_caller("bob"), {"workload": first}, "not_found"),
         (ada, {"workload": first, "version": -1}, "invalid"),
+        (ada, {"workload": first, "version": 10**30}, "invalid"),
+        (ada, {"workload": 10**30}, "invalid"),
+        (ada, {"version": 1}, "invalid"),
     ):
         with pytest.raises(AssertionError, match=why):
             order_run(sites=1, by=by, resume=resume)
@@ -180,3 +183,10 @@ def test_retention_keeps_what_is_still_to_be_resumed(ended, place, clock, settin
 
     assert np.array_equal(site.theta["w"], thetas[0]["w"])
     assert Placement.objects.get(pk=site.placement).workload.training.version == 0
+
+
+def test_a_snapshot_that_is_not_the_version_it_should_be_is_found(ended):
+    Training.objects.update(fingerprint="0" * 64)
+
+    with pytest.raises(hub.Diverged, match="its snapshot is not version 2"):
+        hub.state_at(Training.objects.get(), 2)
