@@ -186,9 +186,10 @@ def test_the_saved_model_has_the_metrics_of_its_own_evaluation(broker, start):
 
 @BOTH
 def test_samples_of_a_site_that_dies_are_trained_on_by_one_that_had_no_more(broker, start, script):
-    doomed, other = start(script, 1, pause_s=0.5), start(script, 2, pause_s=0.01)
-    wait_for(lambda: broker.hub.leased.get(2) and not broker.hub.free)
-    wait_for(lambda: broker.hub.leased.get(1))
+    doomed = start(script, 1, pause_s=5)  # It still holds its first samples when the other has imported its framework.
+    wait_for(lambda: broker.hub.leased.get(1), within_s=60)
+    other = start(script, 2, pause_s=0.01)
+    wait_for(lambda: broker.hub.leased.get(2) and not broker.hub.free, within_s=60)
 
     doomed.kill()
     doomed.join()
