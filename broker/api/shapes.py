@@ -41,6 +41,7 @@ class NeedShape(s.Serializer[Any]):
     spread = s.ChoiceField(["provider", "region", "country"], required=False, allow_null=True)
     min_memory_gib = number(help_text="Of each accelerator.")
     interconnect = s.CharField(required=False, allow_null=True, help_text="Inside a site of several machines.")
+    offers = s.ListField(child=s.IntegerField(), required=False, allow_null=True, help_text="Only these offers.")
     providers, not_providers = texts(), texts()
     regions, not_regions = texts(), texts()
     countries, not_countries = texts(), texts()

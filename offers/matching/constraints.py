@@ -101,6 +101,8 @@ def _of_machines(need: Need, book: Book) -> Tests:
 
 
 def _of_places(need: Need, book: Book) -> Tests:
+    if need.offers is not None:
+        yield f"offers: the {len(need.offers)} picked", "offers", np.isin(book.id, need.offers)
     for wish, column in ALLOWED:
         if (wanted := getattr(need, wish)) is not None:
             yield f"{wish}: {', '.join(wanted)}", wish, _among(book, column, wanted)

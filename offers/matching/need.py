@@ -14,6 +14,7 @@ from offers import gpus
 from offers.matching.book import TIERS
 
 SITES_MAX = 16
+OFFERS_PICKED_MAX = 100
 SITES_COMPARED_MAX = 3  # When the need leaves the number of sites open.
 CHANCE = 0.9
 SPREADS = ("provider", "region", "country")
@@ -42,6 +43,7 @@ class Need:
     spread: str | None = None  # One of SPREADS: no two sites share it.
     min_memory_gib: float | None = None  # Per accelerator.
     interconnect: str | None = None  # Inside a site that has several machines.
+    offers: tuple[int, ...] | None = None  # Only these, picked by hand.
     providers: tuple[str, ...] | None = None
     not_providers: tuple[str, ...] | None = None
     regions: tuple[str, ...] | None = None
@@ -202,6 +204,12 @@ def _sites(name: str, value: Any) -> int:
     return int(value)
 
 
+def _picked(name: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= OFFERS_PICKED_MAX:
+        raise NeedInvalid(f"{name} must be a list of 1 to {OFFERS_PICKED_MAX} offers' numbers")
+    return tuple(_count(name, one) for one in value)
+
+
 def _quantity(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e15:
         raise NeedInvalid(f"{name} must be a positive number")
@@ -240,6 +248,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "spread": _one_of(*SPREADS),
     "min_memory_gib": _quantity,
     "interconnect": _text,
+    "offers": _picked,
     "providers": _texts,
     "not_providers": _texts,
     "regions": _texts,

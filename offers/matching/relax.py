@@ -16,7 +16,7 @@ from offers.matching.plans import Plans
 from offers.matching.question import Question
 
 OF_OFFERS = (
-    "accelerator", "min_memory_gib", "interconnect", "providers", "not_providers", "regions", "not_regions",
+    "accelerator", "min_memory_gib", "interconnect", "offers", "providers", "not_providers", "regions", "not_regions",
     "countries", "not_countries", "residency", "markets", "max_spot_share", "tiers", "max_usd_per_hour", "queue",
 )  # fmt: skip
 OF_PLANS = ("deadline_hours", "budget_usd", "max_spot_share", "max_usd_per_hour", "max_egress_usd")
@@ -149,6 +149,8 @@ def _offer_words(question: Question, found: Plans, plan: int, name: str) -> str:
         return f"also {'at' if columns[name] == 'provider' else 'in'} {texts(columns[name])}"
     if name == "accelerator":
         return f"with {texts('accelerator')} instead of {', '.join(need.wishes)}"
+    if name == "offers":
+        return f"with others than the offers picked, {texts('accelerator')} at {texts('provider')}"
     if name == "min_memory_gib":
         return f"with {np.nanmin(book.memory_gib[rows]):g} GiB instead of {need.min_memory_gib:g}"
     if name == "queue":

@@ -56,6 +56,7 @@ class TestSieve:
             (Need(accelerator=("H100 PCIe", "t4")), "accelerator: H100 PCIe, t4", {3, 4}),
             (Need(min_memory_gib=80), "min_memory_gib: 80", {1, 3}),
             (Need(interconnect="NVLink", accelerators_per_site=2), "interconnect: NVLink", {1}),
+            (Need(offers=(2, 3, 99)), "offers: the 3 picked", {2, 3}),
             (Need(providers=("AWS", "gcp")), "providers: AWS, gcp", {1, 2}),
             (Need(not_providers=("vast",)), "not_providers: vast", {1, 2, 4}),
             (Need(regions=("eu",)), "regions: eu", {2, 3}),

@@ -164,6 +164,7 @@ class TestUnmet:
         [
             (Need(min_memory_gib=80), "with 40 GiB instead of 80: 2.00"),
             (Need(accelerator="H100"), "with A100-40GB instead of H100: 2.00"),
+            (Need(offers=(99,)), "with others than the offers picked, A100-40GB at gcp: 2.00"),
             (Need(providers=("aws",)), "also at gcp: 2.00"),
             (Need(not_regions=("eu",)), "also in eu: 2.00"),
             (Need(countries=("FR",)), "also in DE: 2.00"),

@@ -9,8 +9,9 @@ from offers.matching.need import Need, NeedInvalid, parse, residencies
 
 EVERYTHING = {
     "accelerator": ["H100", "A100-80GB"], "accelerators": 16, "min_accelerators_per_site": 4, "sites": 2,
-    "max_sites": 3, "spread": "region", "min_memory_gib": 40, "interconnect": "infiniband", "providers": ["aws", "gcp"],
-    "not_providers": ["azure"], "regions": ["a"], "not_regions": ["b"], "countries": ["DE"], "not_countries": ["US"],
+    "max_sites": 3, "spread": "region", "min_memory_gib": 40, "interconnect": "infiniband", "offers": [3, 4],
+    "providers": ["aws", "gcp"], "not_providers": ["azure"], "regions": ["a"], "not_regions": ["b"],
+    "countries": ["DE"], "not_countries": ["US"],
     "residency": "EU", "markets": ["spot"], "tiers": ["own", "secure"], "prefer_own": True, "queue": True,
     "max_spot_share": 0.5, "samples": 10, "samples_per_s": 2.5, "program": "ab", "data_gib": 100,
     "checkpoint_gib": 0.5, "deadline_hours": 5,
@@ -48,6 +49,9 @@ class TestParse:
             ({"samples_per_s": float("nan")}, "samples_per_s must be a positive"),
             ({"budget_usd": "much"}, "budget_usd must be an amount"),
             ({"budget_usd": "NaN"}, "budget_usd must be a positive"),
+            ({"offers": []}, "offers must be a list of 1 to 100"),
+            ({"offers": [1] * 101}, "offers must be a list of 1 to 100"),
+            ({"offers": ["1"]}, "offers must be a whole number"),
             ({"regions": []}, "regions must be a list"),
             ({"regions": "here"}, "regions must be a list"),
             ({"accelerator": ""}, "accelerator must be a short text"),

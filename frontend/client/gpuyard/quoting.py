@@ -17,6 +17,7 @@ class Need(TypedDict, total=False):
     spread: Literal["provider", "region", "country"] | None
     min_memory_gib: float | None
     interconnect: str | None
+    offers: list[int] | None
     providers: list[str] | None
     not_providers: list[str] | None
     regions: list[str] | None

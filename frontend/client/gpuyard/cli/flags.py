@@ -85,6 +85,8 @@ def wish(text: str) -> Wish:
     known = sorted(set(objects.Need.__annotations__) - GIVEN_OTHERWISE)
     if name not in known or not equals or not value:
         raise typer.BadParameter(f"{text!r} is not NAME=VALUE; names: {', '.join(known)}")
+    if name == "offers":
+        return Wish(name, [_number(name, one) for one in value.split(",")])
     if name in LISTS:
         return Wish(name, [one.strip() for one in value.split(",") if one.strip()])
     if name in TEXTS:
@@ -93,11 +95,15 @@ def wish(text: str) -> Wish:
         if value.lower() not in ("true", "false"):
             raise typer.BadParameter(f"{name} is true or false")
         return Wish(name, value.lower() == "true")
+    return Wish(name, _number(name, value))
+
+
+def _number(name: str, text: str) -> float:
     try:
-        number = float(value)
+        number = float(text)
     except ValueError:
-        raise typer.BadParameter(f"{name}: {value!r} is not a number") from None
-    return Wish(name, int(number) if number.is_integer() else number)
+        raise typer.BadParameter(f"{name}: {text!r} is not a number") from None
+    return int(number) if number.is_integer() else number
 
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
