@@ -1,0 +1,67 @@
+/** What the address says of the offers page: filters, order, groups, what is picked and what is looked at. */
+
+import { BY_NAME, GROUPS, SAME_AS, SORTS } from "./filters";
+
+export type OfferSearch = Record<string, string>;
+
+const OTHERS = new Set(["sort", "group", "pick", "open", "run"]);
+
+/** Read it; what means nothing is left out, so that a mistyped address still shows offers. */
+export function readOfferSearch(given: Record<string, unknown>): OfferSearch {
+  const found: OfferSearch = {};
+  for (const [key, value] of Object.entries(given)) {
+    const name = key in SAME_AS ? SAME_AS[key as keyof typeof SAME_AS] : key;
+    const text = value === null || value === undefined ? "" : String(value).trim();
+    if (text !== "" && (BY_NAME.has(name) || OTHERS.has(name))) found[name] = text;
+  }
+  if (found.sort && !(SORTS as readonly string[]).includes(found.sort.replace(/^-/, ""))) delete found.sort;
+  if (found.group && !GROUPS.some(([name]) => name === found.group)) delete found.group;
+  return found;
+}
+
+/** The filters alone, as the API takes them. */
+export function filtersOf(search: OfferSearch): Record<string, string> {
+  return Object.fromEntries(Object.entries(search).filter(([name]) => BY_NAME.has(name)));
+}
+
+export function sortOf(search: OfferSearch): string {
+  return search.sort ?? "usd_per_gpu_hour";
+}
+
+/** The next order when a column's head is pressed: upwards, downwards, and as it was. */
+export function nextSort(search: OfferSearch, column: string): string | undefined {
+  const now = sortOf(search);
+  if (now === column) return `-${column}`;
+  if (now === `-${column}`) return undefined;
+  return column;
+}
+
+export function picksOf(search: OfferSearch): number[] {
+  return (search.pick ?? "").split(",").map(Number).filter((one) => Number.isInteger(one) && one > 0);
+}
+
+/** With this offer picked, or no longer. */
+export function togglePick(search: OfferSearch, id: number): OfferSearch {
+  const picks = picksOf(search);
+  const now = picks.includes(id) ? picks.filter((one) => one !== id) : [...picks, id];
+  const { pick: _, ...others } = search;
+  return now.length ? { ...others, pick: now.join(",") } : others;
+}
+
+export function withFilter(search: OfferSearch, name: string, value: string): OfferSearch {
+  const { [name]: _, ...others } = search;
+  return value === "" ? others : { ...others, [name]: value };
+}
+
+/** The address as plain name=value, which people can read and type. */
+export function parseSearch(text: string): Record<string, string> {
+  return Object.fromEntries(new URLSearchParams(text));
+}
+
+export function stringifySearch(search: Record<string, unknown>): string {
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(search)) if (value !== undefined && value !== null && value !== "") params.set(name, String(value));
+  // Commas and slashes are allowed in a query and easier to read.
+  const text = params.toString().replaceAll("%2C", ",").replaceAll("%2F", "/");
+  return text ? `?${text}` : "";
+}

@@ -1,0 +1,139 @@
+/** Every address of the dashboard, on one page. Each page's code is fetched when it is first looked at. */
+
+import type { QueryClient } from "@tanstack/react-query";
+import { createRootRouteWithContext, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
+import { me } from "./api/me";
+import { PageFault, Shell } from "./app/Shell";
+import { Missing, Waiting } from "./app/Missing";
+import { parseSearch, readOfferSearch, stringifySearch } from "./offers/search";
+
+interface Context {
+  client: QueryClient;
+}
+
+const root = createRootRouteWithContext<Context>()({ component: Shell, errorComponent: PageFault, notFoundComponent: Missing });
+
+/** Pages of somebody's own things. */
+const own = createRoute({
+  getParentRoute: () => root,
+  id: "own",
+  beforeLoad: async ({ context, location }) => {
+    if ((await context.client.ensureQueryData(me)) === null) throw redirect({ to: "/account/login", search: { next: location.href } });
+  },
+});
+
+const home = createRoute({
+  getParentRoute: () => root,
+  path: "/",
+  beforeLoad: () => {
+    throw redirect({ to: "/offers" });
+  },
+});
+
+const offers = createRoute({
+  getParentRoute: () => own,
+  path: "/offers",
+  validateSearch: readOfferSearch,
+  component: lazyRouteComponent(() => import("./offers/OffersPage"), "OffersPage"),
+});
+
+const launch = createRoute({
+  getParentRoute: () => own,
+  path: "/launch",
+  validateSearch: (given: Record<string, unknown>): { offers?: string; gpu?: string; resume?: string } => ({
+    ...(given.offers ? { offers: String(given.offers) } : {}),
+    ...(given.gpu ? { gpu: String(given.gpu) } : {}),
+    ...(given.resume ? { resume: String(given.resume) } : {}),
+  }),
+  component: lazyRouteComponent(() => import("./launch/LaunchPage"), "LaunchPage"),
+});
+
+const workloads = createRoute({
+  getParentRoute: () => own,
+  path: "/workloads",
+  component: lazyRouteComponent(() => import("./workload/WorkloadsPage"), "WorkloadsPage"),
+});
+
+const workload = createRoute({
+  getParentRoute: () => own,
+  path: "/workloads/$id",
+  component: lazyRouteComponent(() => import("./workload/WorkloadPage"), "WorkloadPage"),
+});
+
+const hosts = createRoute({
+  getParentRoute: () => own,
+  path: "/hosts",
+  component: lazyRouteComponent(() => import("./hosts/HostsPage"), "HostsPage"),
+});
+
+const account = createRoute({
+  getParentRoute: () => own,
+  path: "/account",
+  component: lazyRouteComponent(() => import("./account/AccountPage"), "AccountPage"),
+});
+
+const nextSearch = (given: Record<string, unknown>): { next?: string } =>
+  // Only to a page of our own: //elsewhere would be another site.
+  typeof given.next === "string" && /^\/(?!\/)/.test(given.next) ? { next: given.next } : {};
+
+const login = createRoute({
+  getParentRoute: () => root,
+  path: "/account/login",
+  validateSearch: nextSearch,
+  component: lazyRouteComponent(() => import("./account/EnterPages"), "LoginPage"),
+});
+
+const signup = createRoute({
+  getParentRoute: () => root,
+  path: "/account/signup",
+  validateSearch: nextSearch,
+  component: lazyRouteComponent(() => import("./account/EnterPages"), "SignupPage"),
+});
+
+const verify = createRoute({
+  getParentRoute: () => root,
+  path: "/account/verify-email/$key",
+  component: lazyRouteComponent(() => import("./account/MailPages"), "VerifyPage"),
+});
+
+const forgotten = createRoute({
+  getParentRoute: () => root,
+  path: "/account/password/reset",
+  component: lazyRouteComponent(() => import("./account/MailPages"), "ForgottenPage"),
+});
+
+const reset = createRoute({
+  getParentRoute: () => root,
+  path: "/account/password/reset/key/$key",
+  component: lazyRouteComponent(() => import("./account/MailPages"), "ResetPage"),
+});
+
+const invitation = createRoute({
+  getParentRoute: () => own,
+  path: "/invitations/$token",
+  component: lazyRouteComponent(() => import("./account/MailPages"), "InvitationPage"),
+});
+
+const routes = root.addChildren([
+  home, login, signup, verify, forgotten, reset,
+  own.addChildren([offers, launch, workloads, workload, hosts, account, invitation]),
+]);
+
+export function makeRouter(client: QueryClient) {
+  return createRouter({
+    routeTree: routes,
+    context: { client },
+    defaultPreload: false,
+    defaultPendingComponent: Waiting,
+    defaultErrorComponent: PageFault,
+    scrollRestoration: true,
+    parseSearch,
+    stringifySearch,
+  });
+}
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: ReturnType<typeof makeRouter>;
+  }
+}
