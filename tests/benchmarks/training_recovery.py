@@ -233,7 +233,7 @@ def installed() -> Path | None:
     try:
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", PEERS], check=True)
-        if subprocess.run([python, "-c", "import torchft"], capture_output=True, check=False).returncode:
+        if subprocess.run([python, "-c", "import numpy, torchft"], capture_output=True, check=False).returncode:
             say("installing torchft")
             subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True, stdout=sys.stderr)
     except (OSError, subprocess.CalledProcessError) as error:
