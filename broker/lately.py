@@ -18,7 +18,7 @@ Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 Receive = Callable[[], Awaitable[Message]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
-PATHS = ("/v1/offers", "/v1/offers/history", "/v1/offers/sources")
+PATHS = ("/v1/offers", "/v1/offers/groups", "/v1/offers/history", "/v1/offers/sources")
 KEPT_MAX = 1000
 BYTES_MAX = 4 << 20
 

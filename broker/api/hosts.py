@@ -14,8 +14,10 @@ from rest_framework.views import APIView
 
 from billing import accounts
 from billing.queries import balance_usd, earned_usd
-from broker.api import paging, shapes
+from broker.api import host_shapes as shapes
+from broker.api import openapi, paging
 from broker.api.errors import Refused
+from broker.api.shapes import paged
 from offers import marketplace, operations, queries
 from offers.models import Host
 
@@ -27,7 +29,7 @@ class Hosts(APIView):
 
     scopes = {"GET": "supply", "POST": "supply"}
 
-    @extend_schema(operation_id="list_hosts", responses=shapes.HostShape(many=True))
+    @extend_schema(operation_id="list_hosts", parameters=openapi.CURSOR, responses=paged(shapes.HostShape))
     def get(self, request: Request) -> Response:
         """List your hosts."""
         rows = queries.hosts_of(request.user.pk)

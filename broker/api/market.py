@@ -14,7 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from broker.api import shapes
+from broker.api import offer_shapes
+from broker.api import quote_shapes as shapes
 from broker.api.errors import Refused
 from offers import operations, refusals
 from offers.matching import need as needs
@@ -39,7 +40,11 @@ class Catalogs(APIView):
     scopes = {"PUT": "operate"}
     parser_classes = [RawParser]
 
-    @extend_schema(operation_id="import_catalog", request=bytes, responses={200: dict})
+    @extend_schema(
+        operation_id="import_catalog",
+        request={"text/csv": str},
+        responses=offer_shapes.CatalogReportShape,
+    )
     def put(self, request: Request, provider: str) -> Response:
         """Load one provider's list in the SkyPilot catalog schema."""
         text = request.data.decode("utf-8", errors="replace") if isinstance(request.data, bytes) else ""

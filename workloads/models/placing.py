@@ -39,6 +39,10 @@ class Workload(Lifecycle):
         CANCELLED = "cancelled"
 
     FINAL = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+    END_REASONS = (
+        "finished", "asked", "budget", "script_error", "refused_contributions", "diverged", "no_capacity", "silent",
+        "deadline", "no_session",
+    )  # fmt: skip
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT)
     quote = models.OneToOneField(Quote, models.PROTECT)
