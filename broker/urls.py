@@ -21,6 +21,7 @@ from broker.api import (
     site,
     stream,
     versions,
+    workload_stream,
 )
 
 handler404 = errors.page_missing
@@ -50,6 +51,7 @@ urlpatterns = [
     path("v1/programs/<str:digest>/profile", programs.Profile.as_view()),
     path("v1/workloads", runs.Workloads.as_view()),
     path("v1/workloads/<int:pk>", runs.OneWorkload.as_view()),
+    path("v1/workloads/<int:pk>/stream", workload_stream.workload),
     path("v1/workloads/<int:pk>/stop", runs.Stop.as_view()),
     path("v1/workloads/<int:pk>/events", growing.Events.as_view()),
     path("v1/workloads/<int:pk>/decisions", growing.Decisions.as_view()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.db.models import QuerySet
@@ -16,7 +17,7 @@ from broker.api.runs import workload_of
 from broker.api.shapes import listed, paged
 from offers.queries import host_names
 from workloads import queries
-from workloads.models import Lease, LogLine, Metric, Round, Workload
+from workloads.models import Event, Lease, LogLine, Metric, Round, Workload
 
 
 class Grown(APIView):
@@ -88,13 +89,7 @@ class Logs(Grown):
     def get(self, request: Request, pk: int) -> Response:
         """Return the lines after `?after=`, oldest first, with the host's name."""
         workload = workload_of(request, pk)
-        keys = [f"lease-{n}" for n in Lease.objects.filter(placement__workload=workload).values_list("pk", flat=True)]
-        names = host_names(keys)
-
-        def show(line: LogLine) -> Any:
-            line.host = names.get(line.lease.key)  # type: ignore[attr-defined]
-            return shapes.LogLineShape(line).data
-
+        show = partial(log_json, names_of_hosts(workload.pk))
         return Response(paging.grown(request, self.rows(workload), show))
 
 
@@ -107,10 +102,33 @@ class Rounds(APIView):
     def get(self, request: Request, pk: int) -> Response:
         """List the rounds, oldest first."""
         rows = queries.rounds_of(workload_of(request, pk).pk)
-        return Response({"results": [_round_json(row) for row in rows], "next": None})
+        return Response({"results": [round_json(row) for row in rows], "next": None})
 
 
-def _round_json(row: Round) -> Any:
+def names_of_hosts(workload_id: int) -> dict[str, str]:
+    """Return {lease key: host name} of all machines that a workload had."""
+    leases = Lease.objects.filter(placement__workload_id=workload_id).values_list("pk", flat=True)
+    return host_names([f"lease-{pk}" for pk in leases])
+
+
+def event_json(row: Event) -> Any:
+    """Return an event as the API shows it."""
+    return shapes.EventShape(row).data
+
+
+def metric_json(row: Metric) -> Any:
+    """Return a row of metrics as the API shows it."""
+    return shapes.MetricShape(row).data
+
+
+def log_json(names: dict[str, str], line: LogLine) -> Any:
+    """Return a log line as the API shows it; names: of hosts, by the key of their lease."""
+    line.host = names.get(line.lease.key)  # type: ignore[attr-defined]
+    return shapes.LogLineShape(line).data
+
+
+def round_json(row: Round) -> Any:
+    """Return a round as the API shows it."""
     given = list(row.contributions.all())
     return shapes.RoundShape(
         {

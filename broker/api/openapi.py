@@ -39,6 +39,11 @@ STREAMS = {
         "stream_offers",
         "Events `offer` (new or changed) and `gone`, each with an Offer as its data. Any filter of /v1/offers.",
     ),
+    "/v1/workloads/{id}/stream": (
+        "stream_workload",
+        "Events `workload`, `event`, `metric`, `log` and `round`, each with what its own address shows as its data;"
+        " `history` before what is older, `end` when nothing can come any more.",
+    ),
 }
 
 
