@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
+from django.db import connection
 from django.db.models import Aggregate, Count, F, FloatField, Max, Min, Q, QuerySet, Sum, Value
 from django.db.models.functions import ACos, Concat, Cos, Least, Radians, Sin
 from django.db.models.lookups import LessThanOrEqual
@@ -59,6 +61,14 @@ def _number(value: str) -> Decimal:
     if not found.is_finite() or abs(found) > 10**15:
         raise SearchInvalid(f"{value!r} is out of range", "write it like 1.5")
     return found
+
+
+def flag(name: str, value: str) -> bool:
+    """Return whether a control says yes. Raises SearchInvalid."""
+    try:
+        return _flag(value)
+    except SearchInvalid as wrong:
+        raise SearchInvalid(f"{name}: {wrong}", wrong.hint) from None
 
 
 def _flag(value: str) -> bool:
@@ -285,3 +295,26 @@ def grouped(book: QuerySet[Offer], by: str) -> list[dict[str, Any]]:
         .order_by("min_usd_per_gpu_hour")
     )
     return [{name.removeprefix("group_"): value for name, value in row.items()} for row in rows]
+
+
+def facets(book: QuerySet[Offer]) -> dict[str, list[dict[str, Any]]]:
+    """Return {name of GROUPS: [{value, offers}], most frequent first}, from one reading of the book."""
+    columns = list(GROUPS.values())
+    try:
+        sql, params = book.order_by().values(*columns).query.sql_with_params()
+    except EmptyResultSet:  # Django sees that nothing can fit.
+        return {name: [] for name in GROUPS}
+    sets = ", ".join(f"({column})" for column in columns)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT GROUPING({', '.join(columns)}), {', '.join(columns)}, count(*) FROM ({sql}) t"
+            f" GROUP BY GROUPING SETS ({sets}) ORDER BY count(*) DESC",
+            params,
+        )
+        rows = cursor.fetchall()
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in GROUPS}
+    whole = (1 << len(columns)) - 1
+    for grouping, *values, count in rows:
+        at = len(columns) - (whole ^ grouping).bit_length()  # The one that is not rolled up.
+        found[list(GROUPS)[at]].append({"value": str(values[at]), "offers": count})
+    return found

@@ -71,6 +71,14 @@ class HostShape(s.Serializer[Any]):
     enrol_token = s.CharField(required=False)
 
 
+class EarningsShape(s.Serializer[Any]):
+    """What a host brought on one day, UTC."""
+
+    day = s.DateField()
+    usd = usd()
+    seconds = s.FloatField(help_text="That it was rented.")
+
+
 class SupplierShape(s.Serializer[Any]):
     """A party that rents its machines out through us."""
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from rest_framework import serializers as s
 
-from broker.api.shapes import choice, usd
+from broker.api.shapes import choice, paged, usd
 from offers.history import WIDTHS
 from offers.models import STOCK
+from offers.search import GROUPS
 from providers.base import Market
 
 DAYS_MAX = 3650
@@ -53,6 +54,12 @@ class OfferShape(s.Serializer[Any]):
     gone_at = s.DateTimeField(allow_null=True)
     seen_at = s.DateTimeField(allow_null=True)
     stale = s.BooleanField()
+
+
+class OfferPageShape(paged(OfferShape)):  # type: ignore[misc]
+    """One page of the book."""
+
+    count = s.IntegerField(required=False, help_text="How many fit: on a first page with `total=true`.")
 
 
 class OfferGroupShape(s.Serializer[Any]):
@@ -125,6 +132,31 @@ class ChartLineShape(s.Serializer[Any]):
     market = s.CharField()
     width = choice("ChartWidth", WIDTHS)
     points = PointShape(many=True)
+
+
+class SparkShape(s.Serializer[Any]):
+    """What an offer cost, at each of the instants."""
+
+    offer = s.IntegerField()
+    usd_per_gpu_hour = s.ListField(child=usd(allow_null=True))
+
+
+class SparksShape(s.Serializer[Any]):
+    """Small charts of many offers; `at`: the instants, oldest first."""
+
+    at = s.ListField(child=s.DateTimeField())
+    results = SparkShape(many=True)
+
+
+class FacetShape(s.Serializer[Any]):
+    """A value, and how many offers have it."""
+
+    value = s.CharField(allow_blank=True)
+    offers = s.IntegerField()
+
+
+FacetsShape = type("FacetsShape", (s.Serializer,), {name: FacetShape(many=True) for name in GROUPS})
+FacetsShape.__doc__ = "For each filter, the values that there are, most frequent first."
 
 
 class NewHistoryShape(s.Serializer[Any]):

@@ -19,7 +19,8 @@ from broker.api.shapes import listed, paged
 from offers import history, pages, queries, search, tasks
 from offers.models import Offer, Quarantined
 
-CONTROLS = ("sort", "limit", "cursor", "group_by")
+CONTROLS = ("sort", "limit", "cursor", "group_by", "total")
+TOTAL = OpenApiParameter("total", bool, description="true: the first page says how many fit, as `count`.")
 FILTERS = [OpenApiParameter(one.name, str, description=one.help) for one in search.FILTERS.values()]
 SORT = OpenApiParameter("sort", str, description=f"One of {', '.join(search.SORTS)}; -name is downwards.")
 GROUPS = f"Of {', '.join(search.GROUPS)}, with commas between them."
@@ -43,8 +44,8 @@ class Offers(APIView):
 
     @extend_schema(
         operation_id="list_offers",
-        parameters=[*FILTERS, SORT, *openapi.CURSOR],
-        responses=paged(offer_shapes.OfferShape),
+        parameters=[*FILTERS, SORT, TOTAL, *openapi.CURSOR],
+        responses=offer_shapes.OfferPageShape,
     )
     def get(self, request: Request) -> HttpResponse:
         """
@@ -60,10 +61,12 @@ class Offers(APIView):
             sort = request.query_params.get("sort", search.SORTS[0])
             after, limit = paging.place_of(request), paging.limit_of(request)
             text, beyond = pages.page(book, sort=sort, after=after, limit=limit, now=now)
+            total = search.flag("total", request.query_params.get("total", "false")) and not after
+            count = f',"count":{book.count()}' if total else ""
         except search.SearchInvalid as wrong:
             raise refused(wrong) from None
         cursor = f'"{paging.cursor_of(*beyond)}"' if beyond else "null"
-        return HttpResponse(f'{{"results":{text},"next":{cursor}}}', content_type="application/json")
+        return HttpResponse(f'{{"results":{text},"next":{cursor}{count}}}', content_type="application/json")
 
 
 class Groups(APIView):
@@ -117,7 +120,7 @@ class History(APIView):
         names = ("gpu", "provider", "region", "market", "by", "width")
         try:
             wish = history.Chart(
-                since=until - timedelta(days=_days(request)),
+                since=until - timedelta(days=days_of(request, 30)),
                 until=until,
                 **{name: params.get(name, "") for name in names},
             )
@@ -144,9 +147,10 @@ class History(APIView):
         return Response({"provider": provider, "days": days, "started": True}, status=202)
 
 
-def _days(request: Request) -> float:
+def days_of(request: Request, default: float) -> float:
+    """Return `?days=`. Raises Refused."""
     try:
-        days = float(request.query_params.get("days", 30))
+        days = float(request.query_params.get("days", default))
     except ValueError:
         days = 0
     if not 0 < days <= offer_shapes.DAYS_MAX:

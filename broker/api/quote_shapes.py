@@ -71,6 +71,9 @@ class QuoteSiteShape(s.Serializer[Any]):
     nodes = s.IntegerField()
     usd_per_hour = usd()
     offer = s.IntegerField()
+    country = s.CharField(allow_blank=True)
+    latitude = s.FloatField(allow_null=True)
+    longitude = s.FloatField(allow_null=True)
 
 
 class RangeShape(s.Serializer[Any]):

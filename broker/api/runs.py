@@ -14,12 +14,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from billing import queries as money
+from billing.forecast import forecast
 from billing.operations import CreditExhausted
 from broker import orders
 from broker.api import account_shapes, bodies, openapi, paging, resuming
 from broker.api import workload_shapes as shapes
 from broker.api.errors import Refused
-from broker.api.market import quote_of
+from broker.api.market import place_json, quote_of
 from broker.api.shapes import paged
 from offers.models import Quote
 from offers.queries import host_names
@@ -222,6 +223,7 @@ def workload_json(workload: Workload) -> Any:
     loss, step = queries.last_metric(workload.pk, "loss")
     sites = list(queries.placements(workload.pk))
     names = host_names(lease.key for site in sites for lease in site.leases.all())
+    samples, now = queries.samples(workload.pk), timezone.now()
     body = {
         **{field: getattr(workload, field) for field in _PLAIN},
         "end_reason": workload.end_reason or None,
@@ -232,9 +234,10 @@ def workload_json(workload: Workload) -> Any:
         if workload.resumes_id
         else None,
         "hold_usd": workload.budget_usd,
-        "spent_usd": money.spent_usd(workload_id=workload.pk, now=timezone.now()),
+        "spent_usd": money.spent_usd(workload_id=workload.pk, now=now),
+        "forecast": forecast(workload, samples=samples, now=now),
         "version": training.version if training else None,
-        "samples": queries.samples(workload.pk),
+        "samples": samples,
         "loss": loss if isinstance(loss, float) else None,
         "step": step,
         "sites": [_site_json(site, names) for site in sites],
@@ -265,14 +268,16 @@ def _model(workload: Workload) -> Artifact | None:
 
 
 def _site_json(site: Placement, names: dict[str, str]) -> dict[str, Any]:
+    leases = sorted(site.leases.all(), key=lambda lease: lease.pk)
     return {
+        **place_json(site.provider, site.region, leases[0].offer.country if leases else ""),
         "placement": site.pk,
         "site": site.site,
         "provider": site.provider,
         "region": site.region,
         "state": site.state,
         "why": site.why,
-        "nodes": [_node_json(lease, names) for lease in sorted(site.leases.all(), key=lambda lease: lease.pk)],
+        "nodes": [_node_json(lease, names) for lease in leases],
     }
 
 

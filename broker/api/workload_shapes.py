@@ -89,6 +89,9 @@ class SiteShape(s.Serializer[Any]):
     region = s.CharField()
     state = choice("PlacementState", Placement.State.values)
     why = s.CharField(allow_blank=True)
+    country = s.CharField(allow_blank=True)
+    latitude = s.FloatField(allow_null=True)
+    longitude = s.FloatField(allow_null=True)
     nodes = NodeShape(many=True)
 
 
@@ -106,6 +109,14 @@ class ResumedShape(s.Serializer[Any]):
 
     workload = s.IntegerField()
     version = s.IntegerField(allow_null=True)
+
+
+class ForecastShape(s.Serializer[Any]):
+    """What comes of a run that goes on as it does now; null: nobody can tell yet."""
+
+    finish_at = s.DateTimeField(allow_null=True)
+    cost_usd = usd(allow_null=True)
+    over_budget = s.BooleanField()
 
 
 class WorkloadShape(s.Serializer[Any]):
@@ -131,6 +142,7 @@ class WorkloadShape(s.Serializer[Any]):
     sites_wanted = s.IntegerField()
     hold_usd = usd()
     spent_usd = usd()
+    forecast = ForecastShape()
     version = s.IntegerField(allow_null=True)
     samples = SamplesShape()
     loss = s.FloatField(allow_null=True)
@@ -237,3 +249,23 @@ class ProfileShape(s.Serializer[Any]):
     tokens_per_sample = s.IntegerField(required=False, allow_null=True)
     accelerator = s.CharField(required=False, allow_null=True)
     samples_per_s = s.FloatField(required=False, allow_null=True)
+
+
+class ExampleFileShape(s.Serializer[Any]):
+    """One file of an example."""
+
+    path = s.CharField()
+    text = s.CharField(allow_blank=True, trim_whitespace=False)
+
+
+class ExampleShape(s.Serializer[Any]):
+    """A program to begin with."""
+
+    name = s.CharField()
+    title = s.CharField()
+    about = s.CharField(allow_blank=True)
+    script = s.CharField()
+    args = s.ListField(child=s.CharField())
+    requirements = s.CharField(allow_null=True, help_text="What its requirements.txt says, if it has one.")
+    files = ExampleFileShape(many=True)
+    need = stored(NeedShape, help_text="To begin with.")
