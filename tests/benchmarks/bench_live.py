@@ -1,7 +1,7 @@
 """
 The offer page against a book of 100,000 offers: from a price's commit to its event at twenty readers, and its pages.
 
-`make bench-live`. The web process as `make run` starts it, its answers not kept; database and readers share the machine.
+`make bench-live`. The web process as `make run` starts it, no answer kept; database and readers share the machine.
 The last line is one JSON object.
 """
 
