@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup run demo test import peers mutations bench-market bench-matching bench-training bench-gpu lint wheel lock clean-state
+.PHONY: help setup run demo test import peers mutations bench-market bench-live bench-matching bench-training bench-gpu lint schema wheel lock clean-state
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -90,6 +90,9 @@ bench-market: setup ## measure the offer book; the last line is one JSON object
 	@command -v wrk > /dev/null || { echo "wrk is missing (Debian: apt install wrk)" >&2; exit 1; }
 	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.bench_market
 
+bench-live: setup ## measure the offer page at 100,000 offers; the last line is one JSON object
+	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.bench_live
+
 bench-matching: setup ## measure the matching engine; the last line is one JSON object (PART="judge hazard speed tick quote skypilot")
 	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.bench_matching $(PART)
 
@@ -107,6 +110,11 @@ lint: setup ## check style, types and the order of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
 	@$(BIN)/mypy
+
+schema: setup ## write docs/openapi.json, which the dashboard's and the client's types are checked against
+	@$(BIN)/python manage.py spectacular --format openapi-json --validate --fail-on-warn \
+	    | $(BIN)/python -m json.tool --sort-keys --indent 2 --no-ensure-ascii > docs/openapi.json.part
+	@mv docs/openapi.json.part docs/openapi.json && echo "wrote docs/openapi.json"
 
 wheel: $(BIN)/python ## build the package for people and hosts, which the broker serves
 	@rm -rf $(WHEELS).part && mkdir -p $(WHEELS).part

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +14,7 @@ from billing.money import hours_of, seconds_between, usd_for
 from offers.models import Host
 from offers.queries import host_names
 from workloads.models import Lease
-from workloads.queries import leases_of
+from workloads.queries import leases_of, leases_open_between
 
 ZERO = Decimal("0.000000")
 
@@ -111,3 +111,19 @@ def earned_usd(host: Host) -> Decimal:
     ids = [int(key.removeprefix("lease-")) for key in host.rentals.values_list("key", flat=True)]
     earned = LedgerEntry.objects.filter(credit=accounts.supplier(host.supplier_id), lease__in=ids)
     return earned.aggregate(sum=Sum("amount_usd"))["sum"] or ZERO
+
+
+def daily_earnings(host: Host, *, days: int, now: datetime) -> list[dict[str, Any]]:
+    """Return {day, usd, seconds} of a supplier's host, today (UTC) last: from its spans, booked or not."""
+    today = now.astimezone(UTC).date()
+    found = {today - timedelta(days=back): [ZERO, Decimal(0)] for back in range(days - 1, -1, -1)}
+    first = datetime.combine(min(found), time(), UTC)
+    ids = [int(key.removeprefix("lease-")) for key in host.rentals.values_list("key", flat=True)]
+    for lease in leases_open_between(first, now).filter(pk__in=ids):
+        assert lease.opened_at is not None
+        for begin, end in hours_of(max(lease.opened_at, first), lease.closed_at or now):
+            seconds = seconds_between(begin, end)
+            day = found[begin.astimezone(UTC).date()]
+            day[0] += usd_for(usd_per_hour=lease.cost_usd_per_hour, seconds=seconds)
+            day[1] += seconds
+    return [{"day": day, "usd": usd, "seconds": float(seconds)} for day, (usd, seconds) in found.items()]

@@ -18,7 +18,13 @@ Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 Receive = Callable[[], Awaitable[Message]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
-PATHS = ("/v1/offers", "/v1/offers/history", "/v1/offers/sources")
+PATHS = {  # And how many times as long as others an answer is kept.
+    "/v1/offers": 1,
+    "/v1/offers/groups": 1,
+    "/v1/offers/history": 1,
+    "/v1/offers/sources": 1,
+    "/v1/offers/facets": 5,
+}
 KEPT_MAX = 1000
 BYTES_MAX = 4 << 20
 
@@ -28,6 +34,7 @@ class Answer:
     """A whole answer: ASGI's messages, in their order."""
 
     at: float
+    keep_s: float
     messages: list[Message] = field(default_factory=list)
     size: int = 0
     renewed_at: float | None = None  # Somebody asks for a newer one since then.
@@ -51,7 +58,7 @@ class Lately:
             for message in kept.messages:
                 await send(message)
             return
-        answer = Answer(now)
+        answer = Answer(now, self.keep_s * PATHS[scope["path"]])
 
         async def listen_in(message: Message) -> None:
             answer.messages.append(message)
@@ -63,9 +70,9 @@ class Lately:
         await self.app(scope, receive, listen_in)
 
     def _will_do(self, kept: Answer, now: float) -> bool:
-        if now - kept.at < self.keep_s:
+        if now - kept.at < kept.keep_s:
             return True
-        if kept.renewed_at is not None and now - kept.at < 2 * self.keep_s:
+        if kept.renewed_at is not None and now - kept.at < 2 * kept.keep_s:
             return True
         kept.renewed_at = now
         return False
@@ -74,8 +81,8 @@ class Lately:
         if answer.messages[0].get("status") != 200 or answer.size > BYTES_MAX:
             return
         if len(self._kept) >= KEPT_MAX:
-            oldest = self.clock() - self.keep_s
-            self._kept = {name: kept for name, kept in self._kept.items() if kept.at > oldest}
+            now = self.clock()
+            self._kept = {name: kept for name, kept in self._kept.items() if kept.at > now - kept.keep_s}
             if len(self._kept) >= KEPT_MAX:
                 self._kept.clear()
         self._kept[name] = answer

@@ -47,7 +47,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "broker.api.bodies.OneForm",
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "broker.api.openapi.Schema",
     "EXCEPTION_HANDLER": "broker.api.errors.handle",
     "UNAUTHENTICATED_USER": None,
 }
@@ -56,6 +56,9 @@ SPECTACULAR_SETTINGS = {
     "VERSION": VERSION,
     "DESCRIPTION": "The cheapest way to finish a training run, across data centres.",
     "SERVE_INCLUDE_SCHEMA": False,
+    "OAS_VERSION": "3.1.1",
+    "SCHEMA_PATH_PREFIX": "/v1",
+    "POSTPROCESSING_HOOKS": ["broker.api.openapi.add_streams"],  # Enums have their names from broker.api.shapes.choice.
 }
 
 # What remembers, what rings, what stores

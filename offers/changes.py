@@ -1,11 +1,4 @@
-"""
-What changed in the book, in an order without gaps.
-
-A transaction's number is given when it begins and its rows are seen when it ends, so numbers become visible out of
-order. A reader therefore stops below the oldest transaction that still runs (pg_snapshot_xmin): what is below it has
-ended for good.
-Source: https://www.postgresql.org/docs/current/functions-info.html (Transaction ID and Snapshot Information Functions).
-"""
+"""What changed in the book since a reader looked; he may go on from the middle of it (offers.snapshots)."""
 
 from __future__ import annotations
 
@@ -16,20 +9,28 @@ from datetime import datetime
 from django.db import connection
 from django.db.models import Q
 
-from offers import pages, search
+from offers import pages, search, snapshots
+from offers.snapshots import Snapshot
 
 AT_ONCE = 500
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Place:
-    """How far a reader has come: everything up to this offer of this transaction."""
+    """
+    How far a reader has come: it has all that `seen` sees.
 
-    version: int
-    offer: int
+    until, version, offer: and of what `until` sees beyond that, all up to this offer of this transaction.
+    """
+
+    seen: Snapshot
+    until: Snapshot | None = None
+    version: int = 0
+    offer: int = 0
 
     def __str__(self) -> str:
-        return f"{self.version}-{self.offer}"
+        """Return it as one word."""
+        return f"{self.seen}" if self.until is None else f"{self.seen}~{self.until}~{self.version}-{self.offer}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +44,58 @@ class Change:
 
 def place(text: str) -> Place | None:
     """Read a place back; None when it is none."""
-    version, _, offer = text.partition("-")
-    if not (version.isdecimal() and offer.isdecimal() and len(version) < 19 and len(offer) < 19):
+    first, *more = text.split("~")
+    seen = snapshots.read(first)
+    if seen is None or not more:
+        return None if seen is None else Place(seen)
+    until = snapshots.read(more[0])
+    version, _, offer = more[-1].partition("-")
+    if len(more) != 2 or until is None or not (version.isdecimal() and offer.isdecimal() and len(more[1]) < 39):
         return None
-    return Place(int(version), int(offer))
+    return Place(seen, until, int(version), int(offer))
 
 
-def horizon() -> Place:
-    """Return the place up to which everything can be read now."""
+def here() -> Place:
+    """Return the place of a reader that has all that can be seen now."""
+    return Place(snapshots.now())
+
+
+def any_since(seen: Snapshot) -> tuple[Snapshot, bool]:
+    """Return what can be seen now, and whether an offer changed since: a question that costs next to nothing."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-        return Place(cursor.fetchone()[0], 0)
+        cursor.execute(
+            """
+            SELECT pg_current_snapshot()::text, EXISTS (
+                SELECT FROM offers_offer
+                WHERE version >= %s AND NOT pg_visible_in_snapshot(version::text::xid8, %s::pg_snapshot)
+            )
+            """,
+            [seen.xmin, str(seen)],
+        )
+        text, changed = cursor.fetchone()
+    found = snapshots.read(text)
+    assert found is not None
+    return found, changed
 
 
-def since(after: Place, wishes: Mapping[str, str], *, now: datetime) -> tuple[list[Change], Place]:
+def since(
+    after: Place, wishes: Mapping[str, str], *, now: datetime, until: Snapshot | None = None
+) -> tuple[list[Change], Place]:
     """
-    Return at most AT_ONCE changes after a place, oldest first, and the place to go on from.
+    Return at most AT_ONCE changes after a place, in their order, and the place to go on from.
 
-    An offer that no longer fits the wishes is not told; one that is no longer offered is. Raises SearchInvalid.
+    until: as far as that; None: as can be seen now. An offer that no longer fits the wishes is not told; one that is no
+    longer offered is. Raises SearchInvalid.
     """
-    until = horizon()
-    if after > until:  # Of another life of the database.
-        return [], until
+    until = after.until or until or snapshots.now()
+    if after.seen.xmin > until.xmax:  # Of another life of the database.
+        return [], here()
+    if not until.is_after(after.seen):
+        return [], after
     book = search.matching({**wishes, "gone": "true"}, now=now)
-    fresh = Q(version__gt=after.version) | Q(version=after.version, id__gt=after.offer)
-    rows = book.filter(fresh, version__lt=until.version).order_by("version", "id")[:AT_ONCE]
-    changes = [Change(Place(version, pk), gone, text) for text, version, pk, gone in pages.objects(rows, now=now)]
-    return changes, changes[-1].place if len(changes) == AT_ONCE else until
+    rows = book.filter(snapshots.between(after.seen, until, "version"))
+    if after.until:
+        rows = rows.filter(Q(version__gt=after.version) | Q(version=after.version, id__gt=after.offer))
+    found = pages.objects(rows.order_by("version", "id")[:AT_ONCE], now=now)
+    changes = [Change(Place(after.seen, until, version, pk), gone, text) for text, version, pk, gone in found]
+    return changes, changes[-1].place if len(changes) == AT_ONCE else Place(until)

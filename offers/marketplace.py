@@ -102,7 +102,8 @@ class Marketplace:
                 refresh(rental.host, now)
 
 
-OFFERED = ("offered", "rented")
+OFFERED = ("rented", "offered")
+STATES = ("new", "barred", "reclaimed", "silent", "reclaiming", *OFFERED)  # Of a host: the first that is true.
 
 
 def _machine(rental: Rental) -> Machine:
@@ -132,7 +133,7 @@ def rented(host: Host) -> bool:
 
 
 def state_of(host: Host, now: datetime) -> str:
-    """Return new, barred, reclaimed, silent, reclaiming, rented or offered: the first that is true."""
+    """Return the first of STATES that is true."""
     if not host.key_sha256:
         return "new"
     if host.barred_why:

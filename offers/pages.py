@@ -66,7 +66,9 @@ def _beyond(column: str, after: tuple[Any, int], *, down: bool) -> Q:
     if value is None:  # We are among those that nobody knows, which come last.
         return Q(**{f"{column}__isnull": True}) & later
     beyond = Q(**{f"{column}__{'lt' if down else 'gt'}": value}) | (Q(**{column: value}) & later)
-    return beyond if column in search.NEVER_NULL else beyond | Q(**{f"{column}__isnull": True})
+    if column not in search.NEVER_NULL:
+        return beyond | Q(**{f"{column}__isnull": True})
+    return Q(**{f"{column}__{'lte' if down else 'gte'}": value}) & beyond  # So that an index begins there.
 
 
 def _texts(rows: QuerySet[Offer], now: datetime, column: str) -> list[tuple[str, Any, int]]:

@@ -62,6 +62,19 @@ def find(provider: str, region: str, country: str = "") -> Place:
     )
 
 
+def on_map(provider: str, region: str, country: str = "") -> Place:
+    """
+    Return where to draw a region.
+
+    A supplier's own "home/berlin" is drawn at the city of that name: good enough for a map, not for a law on data.
+    """
+    place = find(provider, region, country)
+    city = _cities().get(region.partition("/")[2].replace("-", ""))
+    if place.latitude is not None or city is None or (country and city.country != country):
+        return place
+    return Place(country or city.country, city.latitude, city.longitude)
+
+
 def egress_usd_per_gib(provider: str) -> Decimal | None:
     """Return a provider's list price for data that leaves it to the internet, or None when it is not known."""
     return _egress().get(provider)

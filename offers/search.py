@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
+from django.db import connection
 from django.db.models import Aggregate, Count, F, FloatField, Max, Min, Q, QuerySet, Sum, Value
 from django.db.models.functions import ACos, Concat, Cos, Least, Radians, Sin
 from django.db.models.lookups import LessThanOrEqual
@@ -59,6 +61,14 @@ def _number(value: str) -> Decimal:
     if not found.is_finite() or abs(found) > 10**15:
         raise SearchInvalid(f"{value!r} is out of range", "write it like 1.5")
     return found
+
+
+def flag(name: str, value: str) -> bool:
+    """Return whether a control says yes. Raises SearchInvalid."""
+    try:
+        return _flag(value)
+    except SearchInvalid as wrong:
+        raise SearchInvalid(f"{name}: {wrong}", wrong.hint) from None
 
 
 def _flag(value: str) -> bool:
@@ -124,6 +134,13 @@ def _count(value: str, now: datetime) -> Q:
     if any(count != int(count) or not 0 < count < 10**9 for count in counts):
         raise SearchInvalid(f"{value!r} is no number of accelerators", "write it like 8, or 4,8")
     return Q(accelerators__in=[int(count) for count in counts])
+
+
+def _numbered(value: str, now: datetime) -> Q:
+    numbers = [_number(word) for word in _words(value)]
+    if any(number != int(number) or not 0 < number < 2**63 for number in numbers):
+        raise SearchInvalid(f"id: {value!r} names no offers", "write it like 12, or 12,15")
+    return Q(pk__in=[int(number) for number in numbers])
 
 
 def _fresh(value: str, now: datetime) -> Q:
@@ -193,6 +210,7 @@ FILTERS = {
         Filter("country", "Only in these countries (ISO 3166, two letters): where the data would be.", COUNTRY),
         Filter("not_country", "In none of these countries.", _but_not(COUNTRY)),
         Filter("near", "Not farther than this: LATITUDE,LONGITUDE,KILOMETRES.", _near),
+        Filter("id", "These very offers.", _numbered),
         Filter("instance_type", "The provider's own names of machine types.", _any_of("machine_type")),
         Filter("market", "on_demand, spot, reserved.", _exactly("market", _market)),
         Filter("term", "Of a reservation: 1mo, 1y, 3y.", _any_of("term")),
@@ -285,3 +303,26 @@ def grouped(book: QuerySet[Offer], by: str) -> list[dict[str, Any]]:
         .order_by("min_usd_per_gpu_hour")
     )
     return [{name.removeprefix("group_"): value for name, value in row.items()} for row in rows]
+
+
+def facets(book: QuerySet[Offer]) -> dict[str, list[dict[str, Any]]]:
+    """Return {name of GROUPS: [{value, offers}], most frequent first}, from one reading of the book."""
+    columns = list(GROUPS.values())
+    try:
+        sql, params = book.order_by().values(*columns).query.sql_with_params()
+    except EmptyResultSet:  # Django sees that nothing can fit.
+        return {name: [] for name in GROUPS}
+    sets = ", ".join(f"({column})" for column in columns)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT GROUPING({', '.join(columns)}), {', '.join(columns)}, count(*) FROM ({sql}) t"
+            f" GROUP BY GROUPING SETS ({sets}) ORDER BY count(*) DESC",
+            params,
+        )
+        rows = cursor.fetchall()
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in GROUPS}
+    whole = (1 << len(columns)) - 1
+    for grouping, *values, count in rows:
+        at = len(columns) - (whole ^ grouping).bit_length()  # The one that is not rolled up.
+        found[list(GROUPS)[at]].append({"value": str(values[at]), "offers": count})
+    return found

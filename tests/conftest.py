@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.test import Client
 from hypothesis import settings as hypothesis
 
 from providers import registry
@@ -79,7 +80,22 @@ class Caller:
 
 
 @pytest.fixture
-def make_caller(db, client):
+def _contract(monkeypatch):
+    """Every answer that a test gets is held against the schema."""
+    from tests import contract
+
+    ask = Client.request
+
+    def request(self: Client, **environ: Any) -> Any:
+        answer = ask(self, **environ)
+        contract.check(environ["REQUEST_METHOD"], environ["PATH_INFO"], environ.get("QUERY_STRING", ""), answer)
+        return answer
+
+    monkeypatch.setattr(Client, "request", request)
+
+
+@pytest.fixture
+def make_caller(db, client, _contract):
     from django.utils import timezone
 
     from billing.operations import grant

@@ -188,6 +188,28 @@ def measured_speed(*, owner_id: int, program_sha256: str) -> dict[str, float]:
     return {name: samples / seconds for name, (samples, seconds) in totals.items()}
 
 
+def samples_per_s(workload_id: int) -> float | None:
+    """
+    Return how fast a workload's sites train now, all together; None when nobody knows.
+
+    Each site's newest contribution says it, over a whole round, so what a round costs is in it; before the first ones
+    what the need states does.
+    """
+    training = Placement.objects.filter(workload_id=workload_id, state=Placement.State.TRAINING)
+    given = Contribution.objects.filter(placement__in=training, status="merged", partial=False)
+    newest = given.select_related("round").order_by("placement_id", "-id").distinct("placement_id")
+    rates = [
+        one.samples / seconds
+        for one in newest
+        if (seconds := one.train_s or (one.received_at - one.round.opened_at).total_seconds()) > 0
+    ]
+    if rates:
+        return sum(rates)
+    live = Lease.objects.filter(placement__in=training).exclude(state__in=Lease.DEAD)
+    found = live.values_list("placement__workload__quote__need__samples_per_s").annotate(chips=Sum("accelerators"))
+    return next((stated * chips for stated, chips in found if stated), None)
+
+
 def by_idempotency_key(*, owner_id: int, key: str) -> Workload | None:
     """Return the workload that this key ordered, if any."""
     return Workload.objects.filter(owner_id=owner_id, idempotency_key=key).first()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from billing import accounts, queries
-from broker.api import paging, shapes
+from broker.api import account_shapes as shapes
+from broker.api import openapi, paging
 
 
 class Me(APIView):
@@ -36,7 +37,11 @@ class Ledger(APIView):
 
     scopes = {"GET": "read"}
 
-    @extend_schema(operation_id="list_ledger", responses=shapes.EntryShape(many=True))
+    @extend_schema(
+        operation_id="list_ledger",
+        parameters=[OpenApiParameter("workload", int, description="Only of this one."), *openapi.AFTER],
+        responses=shapes.LedgerShape,
+    )
     def get(self, request: Request) -> Response:
         """List entries after `?after=`; `sum_usd` is the sum of all accounts that they touch."""
         rows = queries.entries_of(request.user.pk)

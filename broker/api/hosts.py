@@ -6,20 +6,23 @@ from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from billing import accounts
-from billing.queries import balance_usd, earned_usd
-from broker.api import paging, shapes
+from billing.queries import balance_usd, daily_earnings, earned_usd
+from broker.api import host_shapes as shapes
+from broker.api import openapi, paging
 from broker.api.errors import Refused
+from broker.api.shapes import listed, paged
 from offers import marketplace, operations, queries
 from offers.models import Host
 
 NOTICE_MAX_S = 24 * 3600
+EARNINGS_DAYS, EARNINGS_DAYS_MAX = 30, 366
 
 
 class Hosts(APIView):
@@ -27,7 +30,7 @@ class Hosts(APIView):
 
     scopes = {"GET": "supply", "POST": "supply"}
 
-    @extend_schema(operation_id="list_hosts", responses=shapes.HostShape(many=True))
+    @extend_schema(operation_id="list_hosts", parameters=openapi.CURSOR, responses=paged(shapes.HostShape))
     def get(self, request: Request) -> Response:
         """List your hosts."""
         rows = queries.hosts_of(request.user.pk)
@@ -45,6 +48,25 @@ class Hosts(APIView):
         except operations.HostNameTaken as error:
             raise Refused(409, "host_name_taken", f"you already have a host {error}", "choose another name") from None
         return Response({**host_json(host), "enrol_token": token}, status=201)
+
+
+class Earnings(APIView):
+    """What a host earns."""
+
+    scopes = {"GET": "supply"}
+
+    @extend_schema(
+        operation_id="list_earnings",
+        parameters=[OpenApiParameter("days", int, description=f"So many days back; {EARNINGS_DAYS} if left out.")],
+        responses=listed(shapes.EarningsShape),
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        """Return its earnings and the time that it was rented, day by day (UTC), today last; booked or not."""
+        days = paging.whole(request, "days", EARNINGS_DAYS)
+        if not 0 < days <= EARNINGS_DAYS_MAX:
+            raise Refused(422, "invalid", f"days: 1 to {EARNINGS_DAYS_MAX} are needed", "such as days=30")
+        rows = daily_earnings(host_of(request, pk), days=days, now=timezone.now())
+        return Response({"results": shapes.EarningsShape(rows, many=True).data})
 
 
 class Supplier(APIView):

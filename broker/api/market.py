@@ -14,9 +14,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from broker.api import shapes
+from broker.api import offer_shapes
+from broker.api import quote_shapes as shapes
 from broker.api.errors import Refused
-from offers import operations, refusals
+from offers import operations, places, refusals
 from offers.matching import need as needs
 from offers.models import Quote
 from providers.base import Rejected
@@ -39,7 +40,11 @@ class Catalogs(APIView):
     scopes = {"PUT": "operate"}
     parser_classes = [RawParser]
 
-    @extend_schema(operation_id="import_catalog", request=bytes, responses={200: dict})
+    @extend_schema(
+        operation_id="import_catalog",
+        request={"text/csv": str},
+        responses=offer_shapes.CatalogReportShape,
+    )
     def put(self, request: Request, provider: str) -> Response:
         """Load one provider's list in the SkyPilot catalog schema."""
         text = request.data.decode("utf-8", errors="replace") if isinstance(request.data, bytes) else ""
@@ -161,11 +166,18 @@ def quote_of(request: Request, pk: int) -> Quote:
     return quote
 
 
+def place_json(provider: str, region: str, country: str) -> dict[str, Any]:
+    """Return where a site is drawn on a map."""
+    place = places.on_map(provider, region, country)
+    return {"country": place.country, "latitude": place.latitude, "longitude": place.longitude}
+
+
 def quote_json(quote: Quote) -> dict[str, Any]:
     """Return a quote as QuoteShape wants it."""
     lines = list(quote.lines.select_related("offer").order_by("id"))
     sites = [
         {
+            **place_json(line.offer.provider, line.offer.region, line.offer.country),
             "site": line.offer.site,
             "provider": line.offer.provider,
             "region": line.offer.region,

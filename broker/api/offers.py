@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -12,20 +13,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from broker.api import offer_shapes, paging
+from broker.api import offer_shapes, openapi, paging
 from broker.api.errors import Refused
+from broker.api.shapes import listed, paged
 from offers import history, pages, queries, search, tasks
-from offers.models import Quarantined
+from offers.models import Offer, Quarantined
 
-CONTROLS = ("sort", "limit", "cursor", "group_by")
-QUERY = [
-    *(OpenApiParameter(one.name, str, description=one.help) for one in search.FILTERS.values()),
-    OpenApiParameter("sort", str, description=f"One of {', '.join(search.SORTS)}; -name is downwards."),
-    OpenApiParameter("limit", int),
-    OpenApiParameter("cursor", str, description="`next` of the page before."),
-    OpenApiParameter("group_by", str, description=f"Of {', '.join(search.GROUPS)}, with commas between them."),
-]
-DAYS_MAX = 3650
+CONTROLS = ("sort", "limit", "cursor", "group_by", "total")
+TOTAL = OpenApiParameter("total", bool, description="true: the first page says how many fit, as `count`.")
+FILTERS = [OpenApiParameter(one.name, str, description=one.help) for one in search.FILTERS.values()]
+SORT = OpenApiParameter("sort", str, description=f"One of {', '.join(search.SORTS)}; -name is downwards.")
+GROUPS = f"Of {', '.join(search.GROUPS)}, with commas between them."
 
 
 def wishes_of(request: Request, controls: tuple[str, ...] = CONTROLS) -> dict[str, str]:
@@ -44,26 +42,56 @@ class Offers(APIView):
 
     scopes = {"GET": "read"}
 
-    @extend_schema(operation_id="list_offers", parameters=QUERY, responses=offer_shapes.OfferShape(many=True))
+    @extend_schema(
+        operation_id="list_offers",
+        parameters=[*FILTERS, SORT, TOTAL, *openapi.CURSOR],
+        responses=offer_shapes.OfferPageShape,
+    )
     def get(self, request: Request) -> HttpResponse:
-        """List offers, filtered and sorted; with `group_by`, their groups. An answer may be a second old."""
+        """
+        List offers, filtered and sorted. An answer may be a second old.
+
+        With `group_by=...` the answer is that of /v1/offers/groups.
+        """
         now = timezone.now()
         try:
             book = search.matching(wishes_of(request), now=now)
             if by := request.query_params.get("group_by"):
-                return Response({"results": [_group(row) for row in search.grouped(book, by)], "next": None})
+                return Response(_groups(book, by))
             sort = request.query_params.get("sort", search.SORTS[0])
             after, limit = paging.place_of(request), paging.limit_of(request)
             text, beyond = pages.page(book, sort=sort, after=after, limit=limit, now=now)
+            total = search.flag("total", request.query_params.get("total", "false")) and not after
+            count = f',"count":{book.count()}' if total else ""
         except search.SearchInvalid as wrong:
             raise refused(wrong) from None
         cursor = f'"{paging.cursor_of(*beyond)}"' if beyond else "null"
-        return HttpResponse(f'{{"results":{text},"next":{cursor}}}', content_type="application/json")
+        return HttpResponse(f'{{"results":{text},"next":{cursor}{count}}}', content_type="application/json")
 
 
-def _group(row: dict[str, Any]) -> dict[str, Any]:
+class Groups(APIView):
+    """The offer book, in groups."""
+
+    scopes = {"GET": "read"}
+
+    @extend_schema(
+        operation_id="group_offers",
+        parameters=[OpenApiParameter("group_by", str, required=True, description=GROUPS), *FILTERS],
+        responses=paged(offer_shapes.OfferGroupShape),
+    )
+    def get(self, request: Request) -> Response:
+        """Group the offers that fit; the cheapest group is first, and all are on one page."""
+        try:
+            book = search.matching(wishes_of(request), now=timezone.now())
+            return Response(_groups(book, request.query_params.get("group_by", "")))
+        except search.SearchInvalid as wrong:
+            raise refused(wrong) from None
+
+
+def _groups(book: QuerySet[Offer], by: str) -> dict[str, Any]:
     money = ("min_usd_per_gpu_hour", "median_usd_per_gpu_hour", "max_usd_per_gpu_hour")
-    return {**row, **{name: f"{row[name]:.6f}" for name in money}}
+    rows = [{**row, **{name: f"{row[name]:.6f}" for name in money}} for row in search.grouped(book, by)]
+    return {"results": rows, "next": None}
 
 
 class History(APIView):
@@ -80,7 +108,7 @@ class History(APIView):
             OpenApiParameter("by", str, description="A line for each provider, region or market."),
             OpenApiParameter("width", str, description="hour or day; by default what suits the time."),
         ],
-        responses=offer_shapes.ChartLineShape(many=True),
+        responses=listed(offer_shapes.ChartLineShape),
     )
     def get(self, request: Request) -> Response:
         """Return min, median and max per GPU-hour in buckets, ready for a chart."""
@@ -92,7 +120,7 @@ class History(APIView):
         names = ("gpu", "provider", "region", "market", "by", "width")
         try:
             wish = history.Chart(
-                since=until - timedelta(days=_days(request)),
+                since=until - timedelta(days=days_of(request, 30)),
                 until=until,
                 **{name: params.get(name, "") for name in names},
             )
@@ -101,7 +129,11 @@ class History(APIView):
             raise Refused(422, "invalid", str(wrong), "see /v1/schema") from None
         return Response({"results": offer_shapes.ChartLineShape(lines, many=True).data})
 
-    @extend_schema(operation_id="import_price_history", request=dict, responses={202: dict})
+    @extend_schema(
+        operation_id="import_price_history",
+        request=offer_shapes.NewHistoryShape,
+        responses={202: offer_shapes.HistoryStartedShape},
+    )
     def post(self, request: Request) -> Response:
         """Fetch the prices that a provider publishes of the last `days`; the work goes on after the answer."""
         body = request.data if isinstance(request.data, dict) else {}
@@ -109,18 +141,19 @@ class History(APIView):
         if provider not in queries.history_keepers():
             known = ", ".join(queries.history_keepers()) or "none is connected"
             raise Refused(422, "invalid", f"provider: {provider!r} publishes no history here", f"one of: {known}")
-        if not isinstance(days, int) or isinstance(days, bool) or not 1 <= days <= DAYS_MAX:
+        if not isinstance(days, int) or isinstance(days, bool) or not 1 <= days <= offer_shapes.DAYS_MAX:
             raise Refused(422, "invalid", f"days: {days!r} is not a number of days", "1 to 3650")
         tasks.import_published.delay(provider, days)
         return Response({"provider": provider, "days": days, "started": True}, status=202)
 
 
-def _days(request: Request) -> float:
+def days_of(request: Request, default: float) -> float:
+    """Return `?days=`. Raises Refused."""
     try:
-        days = float(request.query_params.get("days", 30))
+        days = float(request.query_params.get("days", default))
     except ValueError:
         days = 0
-    if not 0 < days <= DAYS_MAX:
+    if not 0 < days <= offer_shapes.DAYS_MAX:
         raise Refused(422, "invalid", "days: a number of days is needed", "such as days=30")
     return days
 
@@ -130,7 +163,7 @@ class Sources(APIView):
 
     scopes = {"GET": "read"}
 
-    @extend_schema(operation_id="list_sources", responses=offer_shapes.SourceShape(many=True))
+    @extend_schema(operation_id="list_sources", responses=listed(offer_shapes.SourceShape))
     def get(self, request: Request) -> Response:
         """Show every provider, feed and catalog: when it was read, what failed, what it could not say."""
         rows = queries.sources(now=timezone.now())
@@ -142,7 +175,9 @@ class Quarantine(APIView):
 
     scopes = {"GET": "read"}
 
-    @extend_schema(operation_id="list_quarantined", responses=offer_shapes.QuarantinedShape(many=True))
+    @extend_schema(
+        operation_id="list_quarantined", parameters=openapi.AFTER, responses=listed(offer_shapes.QuarantinedShape)
+    )
     def get(self, request: Request) -> Response:
         """List the lines that are kept out of the book, each with its reason."""
         rows = Quarantined.objects.all()

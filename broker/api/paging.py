@@ -18,12 +18,12 @@ LIMIT, LIMIT_MAX = 100, 1000
 
 def limit_of(request: Request, default: int = LIMIT) -> int:
     """Return `?limit=`, at most LIMIT_MAX. Raises Refused."""
-    return min(max(1, _int(request, "limit", default)), LIMIT_MAX)
+    return min(max(1, whole(request, "limit", default)), LIMIT_MAX)
 
 
 def grown(request: Request, rows: QuerySet[Any], show: Callable[[Any], Any]) -> dict[str, Any]:
     """Return the rows with an id after `?after=`, oldest first."""
-    page = rows.filter(pk__gt=_int(request, "after", 0)).order_by("pk")[: limit_of(request, 500)]
+    page = rows.filter(pk__gt=whole(request, "after", 0)).order_by("pk")[: limit_of(request, 500)]
     return {"results": [show(row) for row in page]}
 
 
@@ -69,7 +69,8 @@ def _decode(cursor: str) -> tuple[Any, int]:
         raise Refused(422, "invalid", "cursor: not one of ours", "take it from `next` of the page before") from None
 
 
-def _int(request: Request, name: str, default: int) -> int:
+def whole(request: Request, name: str, default: int) -> int:
+    """Return a whole number of the query. Raises Refused."""
     try:
         return int(request.query_params.get(name, default))
     except ValueError:

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from broker.api import bodies
+from broker.api import bodies, openapi, workload_shapes
 from broker.api.errors import Refused
 from broker.api.market import RawParser
 from offers.matching import profile as profiles
@@ -24,14 +24,18 @@ class Programs(APIView):
     scopes = {"GET": "read", "PUT": "run"}
     parser_classes = [RawParser]
 
-    @extend_schema(operation_id="download_program", responses={200: bytes})
+    @extend_schema(operation_id="download_program", responses=openapi.BYTES)
     def get(self, request: Request, digest: str) -> Any:
         """Download it; `Range: bytes=N-` resumes."""
         if programs.find(owner_id=request.user.pk, sha256=digest) is None:
             raise Refused(404, "program_unknown", f"no program {digest[:12]} of yours was uploaded", "PUT it first")
         return bodies.send(request, digest, filename=f"{digest[:12]}.tar.gz")
 
-    @extend_schema(operation_id="put_program", request=bytes, responses={201: dict})
+    @extend_schema(
+        operation_id="put_program",
+        request={"application/gzip": bytes},
+        responses=dict.fromkeys((200, 201), workload_shapes.StoredProgramShape),
+    )
     def put(self, request: Request, digest: str) -> Response:
         """Upload a .tar.gz of a script or a directory."""
         size, _ = bodies.receive(request._request, digest, bytes_max=settings.PROGRAM_BYTES_MAX)
@@ -48,7 +52,9 @@ class Profile(APIView):
 
     scopes = {"PUT": "run"}
 
-    @extend_schema(operation_id="put_profile", request=dict, responses={200: dict})
+    @extend_schema(
+        operation_id="put_profile", request=workload_shapes.ProfileShape, responses=workload_shapes.ProfileShape
+    )
     def put(self, request: Request, digest: str) -> Response:
         """Keep it: quotes of this program are then made with it."""
         try:

@@ -6,6 +6,8 @@ from typing import Any
 
 from rest_framework import serializers as s
 
+from broker.api.shapes import choice
+
 
 class DeniedShape(s.Serializer[Any]):
     """A permission that the last check found missing."""
@@ -29,7 +31,7 @@ class ProviderShape(s.Serializer[Any]):
 
     name = s.CharField()
     credentials = s.DictField(child=s.BooleanField(), help_text="{name: whether it is required}")
-    connected = s.ChoiceField(choices=["own", "broker"], allow_null=True)
+    connected = choice("Connected", ("own", "broker"), allow_null=True, help_text="Whose account is used.")
     hint = s.CharField()
     checked_at = s.DateTimeField(allow_null=True)
     denied = DeniedShape(many=True)

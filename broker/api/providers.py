@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from broker.api import provider_shapes as shapes
 from broker.api.errors import Refused
+from broker.api.shapes import listed
 from offers import accounts, queries
 from offers.sealing import CredentialsSealedWithAnotherKey
 from providers import registry
@@ -48,7 +49,7 @@ class _OfAnAccount(APIView):
 class Providers(_OfAnAccount):
     """The clouds that machines can be rented at."""
 
-    @extend_schema(operation_id="list_providers", parameters=BROKERS, responses=shapes.ProviderShape(many=True))
+    @extend_schema(operation_id="list_providers", parameters=BROKERS, responses=listed(shapes.ProviderShape))
     def get(self, request: Request) -> Response:
         """List every cloud, the credentials that it takes, and whose account is used for it."""
         return Response({"results": _shown(self.owner_id)})

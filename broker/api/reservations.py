@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from broker.api import reservation_shapes as shapes
 from broker.api.errors import Refused
+from broker.api.shapes import listed
 from offers import reservations
 from providers import registry
 from workloads.queries import reserved_in_use
@@ -23,7 +24,7 @@ class Reservations(APIView):
 
     scopes = {"GET": "read", "POST": "run"}
 
-    @extend_schema(operation_id="list_reservations", responses=shapes.ReservationShape(many=True))
+    @extend_schema(operation_id="list_reservations", responses=listed(shapes.ReservationShape))
     def get(self, request: Request) -> Response:
         """List what is reserved and not over, and how many machines of it are in use."""
         return Response({"results": list(_lasting(request, timezone.now()).values())})

@@ -1,4 +1,4 @@
-"""Workloads and everything that hangs on one workload."""
+"""Workloads: ordered, shown, stopped, and what they leave."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
-from django.db.models import QuerySet
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from billing import queries as money
+from billing.forecast import forecast
 from billing.operations import CreditExhausted
 from broker import orders
-from broker.api import bodies, paging, resuming, shapes
+from broker.api import account_shapes, bodies, openapi, paging, resuming
+from broker.api import workload_shapes as shapes
 from broker.api.errors import Refused
-from broker.api.market import quote_of
+from broker.api.market import place_json, quote_of
+from broker.api.shapes import paged
 from offers.models import Quote
 from offers.queries import host_names
 from workloads import operations, programs, queries
-from workloads.models import Artifact, Lease, LogLine, Metric, Placement, Round, Training, Workload
+from workloads.models import Artifact, Lease, Placement, Training, Workload
 
 BUDGET_LEAST = Decimal("0.01")  # Of a run on what is paid for already: something must be set aside.
-AFTER = [OpenApiParameter("after", int), OpenApiParameter("limit", int)]
 
 
 class Workloads(APIView):
@@ -34,7 +35,11 @@ class Workloads(APIView):
 
     scopes = {"GET": "read", "POST": "run"}
 
-    @extend_schema(operation_id="list_workloads", responses=shapes.WorkloadShape(many=True))
+    @extend_schema(
+        operation_id="list_workloads",
+        parameters=[OpenApiParameter("state", str, enum=Workload.State.values), *openapi.CURSOR],
+        responses=paged(shapes.WorkloadShape),
+    )
     def get(self, request: Request) -> Response:
         """List your workloads, newest first."""
         rows = Workload.objects.filter(owner=request.user).order_by("-id")
@@ -42,7 +47,12 @@ class Workloads(APIView):
             rows = rows.filter(state=state)
         return Response(paging.keyset(request, rows, sort="-id", show=workload_json))
 
-    @extend_schema(operation_id="order", request=shapes.OrderShape, responses={201: shapes.WorkloadShape})
+    @extend_schema(
+        operation_id="order",
+        parameters=[OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)],
+        request=shapes.OrderShape,
+        responses=dict.fromkeys((200, 201), shapes.WorkloadShape),
+    )
     def post(self, request: Request) -> Response:
         """Order a quote. The same Idempotency-Key with the same body orders once."""
         shape = shapes.OrderShape(data=request.data)
@@ -145,122 +155,12 @@ class Stop(APIView):
         return Response(workload_json(workload), status=202)
 
 
-class Grown(APIView):
-    """What grows while a workload runs; `?after=` the last id that you have."""
-
-    scopes = {"GET": "read"}
-    rows: Any = None
-    shape: Any = None
-
-    def get(self, request: Request, pk: int) -> Response:
-        """Return the rows after `?after=`, oldest first."""
-        rows = type(self).rows(workload_of(request, pk))
-        return Response(paging.grown(request, rows, lambda row: type(self).shape(row).data))
-
-
-@extend_schema_view(
-    get=extend_schema(operation_id="list_events", parameters=AFTER, responses=shapes.EventShape(many=True))
-)
-class Events(Grown):
-    """Moves of the workload and of all that it has."""
-
-    @staticmethod
-    def rows(workload: Workload) -> QuerySet[Any]:
-        """Return its events."""
-        return workload.events.all()
-
-    shape = shapes.EventShape
-
-
-@extend_schema_view(
-    get=extend_schema(operation_id="list_decisions", parameters=AFTER, responses=shapes.EventShape(many=True))
-)
-class Decisions(Grown):
-    """What was decided for it, and the figures that it was decided on."""
-
-    @staticmethod
-    def rows(workload: Workload) -> QuerySet[Any]:
-        """Return its events that have figures."""
-        return workload.events.filter(figures__isnull=False)
-
-    shape = shapes.EventShape
-
-
-@extend_schema_view(
-    get=extend_schema(operation_id="list_metrics", parameters=AFTER, responses=shapes.MetricShape(many=True))
-)
-class Metrics(Grown):
-    """What the sessions reported."""
-
-    @staticmethod
-    def rows(workload: Workload) -> QuerySet[Metric]:
-        """Return its metric rows."""
-        return workload.metrics.select_related("placement")
-
-    shape = shapes.MetricShape
-
-
-@extend_schema_view(
-    get=extend_schema(operation_id="list_logs", parameters=AFTER, responses=shapes.LogLineShape(many=True))
-)
-class Logs(Grown):
-    """What the scripts wrote."""
-
-    @staticmethod
-    def rows(workload: Workload) -> QuerySet[LogLine]:
-        """Return its log lines."""
-        return workload.log_lines.select_related("lease__placement")
-
-    def get(self, request: Request, pk: int) -> Response:
-        """Return the lines after `?after=`, oldest first, with the host's name."""
-        workload = workload_of(request, pk)
-        keys = [f"lease-{n}" for n in Lease.objects.filter(placement__workload=workload).values_list("pk", flat=True)]
-        names = host_names(keys)
-
-        def show(line: LogLine) -> Any:
-            line.host = names.get(line.lease.key)  # type: ignore[attr-defined]
-            return shapes.LogLineShape(line).data
-
-        return Response(paging.grown(request, self.rows(workload), show))
-
-
-class Rounds(APIView):
-    """The outer synchronisations."""
-
-    scopes = {"GET": "read"}
-
-    @extend_schema(operation_id="list_rounds", responses=shapes.RoundShape(many=True))
-    def get(self, request: Request, pk: int) -> Response:
-        """List the rounds, oldest first."""
-        rows = queries.rounds_of(workload_of(request, pk).pk)
-        return Response({"results": [_round_json(row) for row in rows], "next": None})
-
-
-def _round_json(row: Round) -> Any:
-    given = list(row.contributions.all())
-    return shapes.RoundShape(
-        {
-            "version": row.version,
-            "opened_at": row.opened_at,
-            "called_at": row.called_at,
-            "closed_at": row.closed_at,
-            "merge_s": row.merge_s,
-            "contributors": given,
-            "samples": sum(one.samples for one in given if one.status == "merged"),
-            "update_sha256": row.update_sha256,
-            "update_bytes": row.update_bytes,
-            "codec": row.codec,
-            "fingerprint": row.fingerprint,
-        }
-    ).data
-
-
 class Artifacts(APIView):
     """Models and checkpoints."""
 
     scopes = {"GET": "read"}
 
-    @extend_schema(operation_id="list_artifacts", responses=shapes.ArtifactShape(many=True))
+    @extend_schema(operation_id="list_artifacts", parameters=openapi.CURSOR, responses=paged(shapes.ArtifactShape))
     def get(self, request: Request, pk: int) -> Response:
         """List them, newest first."""
         rows = workload_of(request, pk).artifacts.order_by("-id")
@@ -283,7 +183,7 @@ class Content(APIView):
 
     scopes = {"GET": "read"}
 
-    @extend_schema(operation_id="download_artifact", responses={200: bytes})
+    @extend_schema(operation_id="download_artifact", responses=openapi.BYTES)
     def get(self, request: Request, pk: int) -> Any:
         """Download; `Range: bytes=N-` resumes."""
         artifact = _artifact_of(request, pk)
@@ -302,11 +202,11 @@ class Bill(APIView):
 
     scopes = {"GET": "read"}
 
-    @extend_schema(operation_id="get_bill", responses=shapes.BillShape)
+    @extend_schema(operation_id="get_bill", responses=account_shapes.BillShape)
     def get(self, request: Request, pk: int) -> Response:
         """Show the bill line by line."""
         bill = money.bill(workload_id=workload_of(request, pk).pk, now=timezone.now())
-        return Response(shapes.BillShape(bill).data)
+        return Response(account_shapes.BillShape(bill).data)
 
 
 def workload_of(request: Request, pk: int) -> Workload:
@@ -323,6 +223,7 @@ def workload_json(workload: Workload) -> Any:
     loss, step = queries.last_metric(workload.pk, "loss")
     sites = list(queries.placements(workload.pk))
     names = host_names(lease.key for site in sites for lease in site.leases.all())
+    samples, now = queries.samples(workload.pk), timezone.now()
     body = {
         **{field: getattr(workload, field) for field in _PLAIN},
         "end_reason": workload.end_reason or None,
@@ -333,9 +234,10 @@ def workload_json(workload: Workload) -> Any:
         if workload.resumes_id
         else None,
         "hold_usd": workload.budget_usd,
-        "spent_usd": money.spent_usd(workload_id=workload.pk, now=timezone.now()),
+        "spent_usd": money.spent_usd(workload_id=workload.pk, now=now),
+        "forecast": forecast(workload, samples=samples, now=now),
         "version": training.version if training else None,
-        "samples": queries.samples(workload.pk),
+        "samples": samples,
         "loss": loss if isinstance(loss, float) else None,
         "step": step,
         "sites": [_site_json(site, names) for site in sites],
@@ -366,14 +268,16 @@ def _model(workload: Workload) -> Artifact | None:
 
 
 def _site_json(site: Placement, names: dict[str, str]) -> dict[str, Any]:
+    leases = sorted(site.leases.all(), key=lambda lease: lease.pk)
     return {
+        **place_json(site.provider, site.region, leases[0].offer.country if leases else ""),
         "placement": site.pk,
         "site": site.site,
         "provider": site.provider,
         "region": site.region,
         "state": site.state,
         "why": site.why,
-        "nodes": [_node_json(lease, names) for lease in sorted(site.leases.all(), key=lambda lease: lease.pk)],
+        "nodes": [_node_json(lease, names) for lease in leases],
     }
 
 

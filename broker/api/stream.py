@@ -1,78 +1,87 @@
-"""
-Changes of the offer book as they come: Server-Sent Events.
-
-Source: https://html.spec.whatwg.org/multipage/server-sent-events.html. Every event has an id; a reader that comes back
-with `Last-Event-ID` misses nothing.
-"""
+"""Changes of the offer book as they come."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from functools import partial
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections
-from django.http import HttpRequest, HttpResponseBase, QueryDict, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBase, QueryDict
 from django.utils import timezone
 
+from broker.api import sse
 from broker.api.errors import Refused, plain
 from broker.api.keys import reader_of
-from offers import changes, search
+from broker.api.watch import PerLoop, Watch, aside
+from offers import changes, search, snapshots
+from offers.snapshots import Snapshot
 
-LOOK_EVERY_S = 1.0
-SIGN_OF_LIFE_S = 15.0  # Proxies close what is silent for a minute.
-LONGEST_S = 3600.0  # Then the reader comes back by itself, and its key is looked at again.
+LOOK_EVERY_S = 0.1
+BOOK = 0  # There is one.
 
 
 async def offers(request: HttpRequest) -> HttpResponseBase:
     """`GET /v1/offers/stream`: events `offer` (new or changed) and `gone`, each with the offer as its data."""
-    if request.method != "GET":
-        return plain(Refused(405, "method_not_allowed", "this address only tells", "GET it"))
     wishes = _wishes(request.GET)
-    start = request.headers.get("Last-Event-ID") or request.GET.get("after", "")
-    after = changes.place(start) if start else None
-    if start and after is None:
-        return plain(Refused(422, "invalid", f"Last-Event-ID: {start[:40]!r} is none of ours", "leave it out"))
     try:
+        start = sse.told_before(request)
+        after = changes.place(start) if start else None
+        if start and after is None:
+            raise sse.unknown(start)
         await sync_to_async(reader_of)(request)
-        told, after = await sync_to_async(_first)(after, wishes)
+        told, after = await aside(_since, after, wishes, None)
     except Refused as error:
         return plain(error)
     except search.SearchInvalid as wrong:
         return plain(Refused(422, "invalid", str(wrong), wrong.hint))
-    answer = StreamingHttpResponse(_events(told, after, wishes), content_type="text/event-stream")
-    answer["Cache-Control"] = "no-cache"
-    answer["X-Accel-Buffering"] = "no"
-    return answer
+    return sse.answer(_events(told, after, wishes))
 
 
 def _wishes(query: QueryDict) -> dict[str, str]:
     return {name: ",".join(query.getlist(name)) for name in query if name != "after"}
 
 
-def _first(after: changes.Place | None, wishes: dict[str, str]) -> tuple[list[changes.Change], changes.Place]:
-    return changes.since(after or changes.horizon(), wishes, now=timezone.now())
+def _since(
+    after: changes.Place | None, wishes: dict[str, str], until: Snapshot | None
+) -> tuple[list[changes.Change], changes.Place]:
+    return changes.since(after or changes.here(), wishes, now=timezone.now(), until=until)
+
+
+class _Book:
+    """What the book's watch remembers: how far it looked, and the last look that found something."""
+
+    def __init__(self) -> None:
+        self.seen: Snapshot | None = None
+        self.changed: Snapshot | None = None
+
+    def look(self, keys: Collection[int]) -> dict[int, Snapshot]:
+        """Return the snapshot that has the newest change."""
+        seen, changed = changes.any_since(self.seen) if self.seen else (snapshots.now(), True)
+        self.seen = seen
+        if changed or self.changed is None:
+            self.changed = seen
+        return {BOOK: self.changed}
+
+
+watch_of_the_book = PerLoop(lambda: Watch(_Book().look, LOOK_EVERY_S))
 
 
 async def _events(told: list[changes.Change], after: changes.Place, wishes: dict[str, str]) -> AsyncIterator[str]:
-    loop = asyncio.get_running_loop()
+    loop, watch = asyncio.get_running_loop(), watch_of_the_book()
     began = said = loop.time()
-    yield f": GPUYard, from {after}\nretry: 2000\n\n"
-    while loop.time() - began < LONGEST_S:
-        for change in told:
-            yield f"event: {'gone' if change.gone else 'offer'}\nid: {change.place}\ndata: {change.text}\n\n"
-        if told:
-            said = loop.time()
-        if len(told) < changes.AT_ONCE:
-            await asyncio.sleep(LOOK_EVERY_S)
-        if loop.time() - said > SIGN_OF_LIFE_S:
-            yield f": still here\nid: {after}\n\n"
-            said = loop.time()
-        told, after = await sync_to_async(_since)(after, wishes)
-
-
-def _since(after: changes.Place, wishes: dict[str, str]) -> tuple[list[changes.Change], changes.Place]:
-    try:
-        return changes.since(after, wishes, now=timezone.now())
-    finally:
-        close_old_connections()  # A stream is open for an hour; its connection goes back to the pool between looks.
+    key = tuple(sorted(wishes.items()))
+    async with watch.of(BOOK):
+        yield sse.opening(f"from {after}")
+        mark: Snapshot | None = None
+        while loop.time() - began < sse.LONGEST_S:
+            for change in told:
+                yield sse.event("gone" if change.gone else "offer", change.text, change.place)
+            if told:
+                said = loop.time()
+            if len(told) < changes.AT_ONCE:
+                mark = await watch.news(BOOK, mark, within_s=sse.SIGN_OF_LIFE_S)
+            if loop.time() - said > sse.SIGN_OF_LIFE_S:
+                yield sse.sign_of_life(after)
+                said = loop.time()
+            told, after = await watch.together((key, after, mark), partial(_since, after, wishes, mark))

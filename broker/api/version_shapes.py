@@ -9,6 +9,13 @@ from rest_framework import serializers as s
 INTEGER_MAX = 2**31 - 1  # Of a column.
 
 
+class TensorShape(s.Serializer[Any]):
+    """One tensor of the parameters."""
+
+    shape = s.ListField(child=s.IntegerField())
+    dtype = s.CharField()
+
+
 class StoredShape(s.Serializer[Any]):
     """A snapshot, or the update from its `version` to the next, among the workload's objects."""
 
@@ -24,7 +31,7 @@ class VersionShape(s.Serializer[Any]):
     workload = s.IntegerField()
     version = s.IntegerField()
     fingerprint = s.CharField(allow_blank=True)
-    tensors = s.JSONField(help_text="{name: {shape, dtype}}")
+    tensors = s.DictField(child=TensorShape(), help_text="{name: {shape, dtype}}")
     snapshot = StoredShape()
     updates = StoredShape(many=True)
 

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from broker.api import bodies, version_shapes
+from broker.api import bodies, openapi, version_shapes
 from broker.api.errors import Refused
 from broker.api.runs import workload_of
 from workloads import versions
@@ -62,7 +62,7 @@ class Object(APIView):
 
     scopes = {"GET": "read"}
 
-    @extend_schema(operation_id="download_object", responses={200: bytes})
+    @extend_schema(operation_id="download_object", responses=openapi.BYTES)
     def get(self, request: Request, pk: int, digest: str) -> Any:
         """Download; `Range: bytes=N-` resumes."""
         training = Training.objects.filter(pk=workload_of(request, pk).pk).first()

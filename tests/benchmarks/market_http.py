@@ -12,7 +12,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,33 +55,29 @@ def load(*, say: Callable[[str], None]) -> dict[str, Any]:
 
 def under_load(key: str, changed: dict[str, str]) -> tuple[float, float, int]:
     """Start the web process, load it, and return medians: requests/s, p99 in ms, and how many answers were no 200."""
+    with web(changed) as url, tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(QUESTIONS.replace("KEY", key))
+        script.flush()
+        wrk(url, script.name, seconds=2)
+        told = [wrk(url, script.name, seconds=SECONDS) for _ in range(RUNS)]
+    return statistics.median(one[0] for one in told), statistics.median(one[1] for one in told), sum(o[2] for o in told)
+
+
+@contextmanager
+def web(changed: dict[str, str]) -> Iterator[str]:
+    """Run the web process meanwhile, with a changed environment; return its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "broker.asgi:application",
-        "--port",
-        str(port),
-        "--log-level",
-        "warning",
-    ]
+    command = [sys.executable, "-m", "uvicorn", "broker.asgi:application", "--port", str(port)]
     environment = {name: value for name, value in os.environ.items() if name != "GPUYARD_DB_POOL"} | changed
-    web = subprocess.Popen(command, cwd=ROOT, env=environment)
+    process = subprocess.Popen([*command, "--log-level", "warning"], cwd=ROOT, env=environment)
     try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(url)
-        with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-            script.write(QUESTIONS.replace("KEY", key))
-            script.flush()
-            wrk(url, script.name, seconds=2)
-            told = [wrk(url, script.name, seconds=SECONDS) for _ in range(RUNS)]
+        wait_for(f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
     finally:
-        web.terminate()
-        web.wait(timeout=20)
-    return statistics.median(one[0] for one in told), statistics.median(one[1] for one in told), sum(o[2] for o in told)
+        process.terminate()
+        process.wait(timeout=20)
 
 
 def wait_for(url: str, within_s: float = 60.0) -> None:

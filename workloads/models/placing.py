@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
-from offers.models import USD, Offer, Quote
+from offers.models import USD, Offer, Quote, this_transaction
 from workloads.lifecycle import Lifecycle
 
 
@@ -39,6 +39,10 @@ class Workload(Lifecycle):
         CANCELLED = "cancelled"
 
     FINAL = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+    END_REASONS = (
+        "finished", "asked", "budget", "script_error", "refused_contributions", "diverged", "no_capacity", "silent",
+        "deadline", "no_session",
+    )  # fmt: skip
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT)
     quote = models.OneToOneField(Quote, models.PROTECT)
@@ -219,15 +223,18 @@ class Node(models.Model):
 class LogLine(models.Model):
     """One line that a lease's processes wrote."""
 
-    workload = models.ForeignKey(Workload, models.PROTECT, related_name="log_lines")
+    workload = models.ForeignKey(Workload, models.PROTECT, related_name="log_lines", db_index=False)
     lease = models.ForeignKey(Lease, models.PROTECT)
     seq = models.PositiveBigIntegerField()
     at = models.DateTimeField()
     stream = models.CharField(max_length=8)
     text = models.TextField()
+    # That wrote it: what is new is told in this order without a gap (workloads.live).
+    transaction = models.BigIntegerField(db_default=this_transaction())
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["lease", "seq"], name="a_log_line_counts_once")]
+        indexes = [models.Index(fields=["workload", "transaction"], name="log_line_by_transaction")]
 
 
 class Artifact(models.Model):
@@ -251,7 +258,7 @@ class Artifact(models.Model):
 class Event(models.Model):
     """One move of one lifecycle, or a decision to stay; figures: what it was decided on. Append-only."""
 
-    workload = models.ForeignKey(Workload, models.PROTECT, related_name="events")
+    workload = models.ForeignKey(Workload, models.PROTECT, related_name="events", db_index=False)
     subject_type = models.CharField(max_length=16)
     subject_id = models.BigIntegerField()
     from_state = models.CharField(max_length=16)
@@ -259,3 +266,8 @@ class Event(models.Model):
     why = models.CharField(max_length=400, blank=True)
     figures = models.JSONField(null=True)
     at = models.DateTimeField()
+    # That wrote it: what is new is told in this order without a gap (workloads.live).
+    transaction = models.BigIntegerField(db_default=this_transaction())
+
+    class Meta:
+        indexes = [models.Index(fields=["workload", "transaction"], name="event_by_transaction")]

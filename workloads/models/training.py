@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import F, Q
 
+from offers.models import this_transaction
 from workloads.lifecycle import Lifecycle
 from workloads.models.placing import Placement, Workload
 
@@ -149,13 +150,16 @@ class SampleRange(models.Model):
 class Metric(models.Model):
     """One row that a session reported."""
 
-    workload = models.ForeignKey(Workload, models.PROTECT, related_name="metrics")
+    workload = models.ForeignKey(Workload, models.PROTECT, related_name="metrics", db_index=False)
     placement = models.ForeignKey(Placement, models.PROTECT)
     seq = models.PositiveBigIntegerField()
     at = models.DateTimeField()
     step = models.PositiveBigIntegerField()
     version = models.PositiveIntegerField()
     values = models.JSONField()
+    # That wrote it: what is new is told in this order without a gap (workloads.live).
+    transaction = models.BigIntegerField(db_default=this_transaction())
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["placement", "seq"], name="a_metric_counts_once")]
+        indexes = [models.Index(fields=["workload", "transaction"], name="metric_by_transaction")]

@@ -61,7 +61,7 @@ class Offer(TypedDict):
     usd_per_hour: str
     usd_per_gpu_hour: str
     leasable: bool
-    seen_at: str
+    seen_at: str | None
     term: NotRequired[str]
     disk_gib: NotRequired[float | None]
     available: NotRequired[int | None]  # Machines free now.
@@ -227,7 +227,7 @@ class MetricRow(TypedDict):
     placement: int
     step: int
     version: int
-    values: dict[str, float]
+    values: dict[str, float | str | bool]  # not-a-number is the text "nan"
 
 
 class Contribution(TypedDict):
