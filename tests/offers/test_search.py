@@ -114,11 +114,17 @@ def test_a_filter_leaves_what_fits(wishes, rows):
 @pytest.mark.parametrize(
     ("name", "value"),
     [("colour", "red"), ("min_count", "many"), ("min_count", "NaN"), ("market", "grey"), ("stock", "plenty"),
-     ("near", "here"), ("leasable", "maybe"), ("max_usd_per_hour", "1e99")],
+     ("near", "here"), ("id", "1.5"), ("id", "0"), ("leasable", "maybe"), ("max_usd_per_hour", "1e99")],
 )  # fmt: skip
 def test_a_filter_that_means_nothing_is_told_by_its_name(name, value):
     with pytest.raises(search.SearchInvalid, match=name):
         found(**{name: value})
+
+
+def test_offers_are_found_by_their_numbers():
+    spot, mi = Offer.objects.get(market="spot").pk, Offer.objects.get(machine_type="mi").pk
+
+    assert found(id=f"{spot},{mi},999999") == [SPOT, MI]
 
 
 def test_what_is_gone_is_shown_only_when_asked_for():
