@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup run demo test import peers mutations bench-market bench-live bench-matching bench-training bench-gpu lint schema wheel lock clean-state
+.PHONY: help setup run demo test import peers mutations bench-market bench-live bench-matching bench-training bench-gpu lint web schema wheel lock clean-state
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -42,6 +42,12 @@ setup: $(BIN)/python ## install everything into .venv, or nothing when nothing c
 	    $(MAKE) wheel; \
 	    $(BIN)/python -m pip install --quiet --no-deps --no-index --force-reinstall $(WHEELS)/gpuyard-*.whl; \
 	    echo "$$wanted" > $(VENV)/.client; \
+	fi
+
+	@wanted=$$(find frontend/web/dist -type f -not -name '*.gz' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum); \
+	if [ "$$wanted" != "$$(cat build/dashboard 2>/dev/null)" ]; then \
+	    $(BIN)/python -m servestatic.compress --quiet --no-brotli frontend/web/dist; \
+	    mkdir -p build && echo "$$wanted" > build/dashboard; \
 	fi
 
 $(BIN)/python:
@@ -110,6 +116,9 @@ lint: setup ## check style, types and the order of imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
 	@$(BIN)/mypy
+
+web: ## build the dashboard into frontend/web/dist, which is committed (needs Node 20)
+	@cd frontend/web && npm ci --no-fund --no-audit --silent && npm run types && npm run check && npm test -- --silent && npm run build
 
 schema: setup ## write docs/openapi.json, which the dashboard's and the client's types are checked against
 	@$(BIN)/python manage.py spectacular --format openapi-json --validate --fail-on-warn \

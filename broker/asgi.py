@@ -20,12 +20,13 @@ from django.conf import settings  # noqa: E402  Django must be set up before its
 from django.db import DatabaseError, close_old_connections  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
+from broker.dashboard import Dashboard  # noqa: E402
 from broker.lately import Lately  # noqa: E402
 from offers import marketplace  # noqa: E402
 
 logger = logging.getLogger(__name__)
 LISTEN_EVERY_S = 1.0
-answering = Lately(django_application, keep_s=settings.OFFERS_PAGE_FOR_S)
+answering = Dashboard(Lately(django_application, keep_s=settings.OFFERS_PAGE_FOR_S))
 
 
 async def application(scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[Any]], send: Any) -> None:

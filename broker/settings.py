@@ -71,6 +71,7 @@ REDIS_URL = env.text("REDIS_URL", "redis://localhost:6379/0")
 OBJECTS_URL = env.text("GPUYARD_OBJECTS", str(BASE_DIR / ".yard" / "objects"))  # A directory or any fsspec URL.
 # Where machines at clouds reach us: a name with TLS, since their tokens go over it.
 PUBLIC_URL = env.text("GPUYARD_PUBLIC_URL", f"http://127.0.0.1:{env.text('GPUYARD_PORT', '8000')}")
+DASHBOARD_DIR = env.text("GPUYARD_DASHBOARD", str(BASE_DIR / "frontend" / "web" / "dist"))
 WHEEL_DIR = env.text("GPUYARD_WHEELS", str(BASE_DIR / "build" / "wheel"))
 
 CELERY_BROKER_URL = REDIS_URL

@@ -30,7 +30,6 @@ handler404 = errors.page_missing
 handler500 = errors.broken
 
 urlpatterns = [
-    path("", pages.home),
     path("healthz", pages.health),
     path("metrics", prometheus.Metrics.as_view()),
     path("dl/", downloads.index),

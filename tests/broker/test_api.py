@@ -347,18 +347,6 @@ def test_an_unknown_address_gets_a_clear_answer(client, settings):
     assert answer.json()["error"]["code"] == "not_found"
 
 
-def test_the_page_shows_the_state_and_names_no_customer(client, ada, make_host, order_run):
-    make_host("one", "home/berlin")
-    order_run(sites=1)
-
-    page = client.get("/").content.decode()
-
-    assert "home/berlin" in page
-    assert "placing" in page
-    assert "ada" not in page
-    assert "train.py" not in page
-
-
 @pytest.mark.django_db(transaction=True)
 def test_two_orders_in_the_same_moment_may_not_exceed_the_credit(ada, make_host):
     for number in range(4):

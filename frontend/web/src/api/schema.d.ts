@@ -148,8 +148,29 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description List offers, filtered and sorted; with `group_by`, their groups. An answer may be a second old. */
+        /**
+         * @description List offers, filtered and sorted. An answer may be a second old.
+         *
+         *     With `group_by=...` the answer is that of /v1/offers/groups.
+         */
         get: operations["list_offers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/offers/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Group the offers that fit; the cheapest group is first, and all are on one page. */
+        get: operations["group_offers"];
         put?: never;
         post?: never;
         delete?: never;
@@ -202,6 +223,23 @@ export interface paths {
         };
         /** @description Show every provider, feed and catalog: when it was read, what failed, what it could not say. */
         get: operations["list_sources"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/offers/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Server-Sent Events. Events `offer` (new or changed) and `gone`, each with an Offer as its data. Any filter of /v1/offers. */
+        get: operations["stream_offers"];
         put?: never;
         post?: never;
         delete?: never;
@@ -615,256 +653,363 @@ export interface components {
     schemas: {
         /** @description A model or a checkpoint. */
         Artifact: {
-            id: number;
-            name: string;
-            kind: components["schemas"]["KindEnum"];
-            version: number;
-            sha256: string;
-            size_bytes: number;
-            metrics: unknown;
             /** Format: date-time */
             created_at: string;
+            id: number;
+            kind: components["schemas"]["ArtifactKind"];
+            metrics: {
+                [key: string]: number | string | boolean;
+            };
+            name: string;
+            sha256: string;
+            size_bytes: number;
+            version: number;
         };
-        /** @description One lease's span and price. */
-        BillLine: {
-            lease: number;
-            site: string;
-            provider: string;
-            region: string;
-            host: string | null;
-            /** Format: decimal */
-            usd_per_hour: string;
-            /** Format: date-time */
-            opened_at: string;
-            /** Format: date-time */
-            closed_at: string | null;
-            /** Format: decimal */
-            seconds: string;
-            /** Format: decimal */
-            usd: string;
+        /** @enum {string} */
+        ArtifactKind: "model" | "checkpoint";
+        ArtifactPage: {
+            next: string | null;
+            results: components["schemas"]["Artifact"][];
+        };
+        /** @description What a host measured of itself while it was idle. */
+        Benchmark: {
+            /** @description [FLOPs, FLOPs/s] */
+            compute: number[][];
+            /** Format: double */
+            launch_s: number;
+            /** @description [bytes, bytes/s] */
+            memory: number[][];
+            precision: string;
         };
         /** @description What a workload costs: `total_usd` from the lease spans, `billed_usd` from the ledger. */
         Bill: {
-            workload: number;
-            /** Format: decimal */
-            total_usd: string;
             /** Format: decimal */
             billed_usd: string;
             final: boolean;
             leases: components["schemas"]["BillLine"][];
+            /** Format: decimal */
+            total_usd: string;
+            workload: number;
+        };
+        /** @description One lease's span and price. */
+        BillLine: {
+            /** Format: date-time */
+            closed_at: string | null;
+            host: string | null;
+            lease: number;
+            /** Format: date-time */
+            opened_at: string;
+            provider: string;
+            region: string;
+            /** Format: decimal */
+            seconds: string;
+            site: string;
+            /** Format: decimal */
+            usd: string;
+            /** Format: decimal */
+            usd_per_hour: string;
+        };
+        /** @description How busy an accelerator is. */
+        Busy: {
+            /** Format: double */
+            memory_used_gib: number | null;
+            /** Format: double */
+            utilisation_percent: number | null;
+        };
+        /** @description A row of a catalog that was not loaded. */
+        CatalogLine: {
+            line: number;
+            reason: string;
+            text: string;
+        };
+        /** @description What became of a catalog: loaded + not_gpu + all skipped = rows. */
+        CatalogReport: {
+            changed: number;
+            examples: components["schemas"]["CatalogLine"][];
+            gone: number;
+            loaded: number;
+            not_gpu: number;
+            offers: number;
+            provider: string;
+            quarantined: number;
+            /** @description {reason: rows} */
+            refused: {
+                [key: string]: number;
+            };
+            rows: number;
+            /** @description {reason: rows} */
+            skipped: {
+                [key: string]: number;
+            };
+            /** @description {name: rows} */
+            unknown_accelerators: {
+                [key: string]: number;
+            };
         };
         /** @description One line of a chart; an empty provider, region or market means all together. */
         ChartLine: {
             gpu: string;
+            market: string;
+            points: components["schemas"]["Point"][];
             provider: string;
             region: string;
-            market: string;
-            width: components["schemas"]["WidthEnum"];
-            points: components["schemas"]["Point"][];
+            width: components["schemas"]["ChartWidth"];
         };
+        ChartLineList: {
+            results: components["schemas"]["ChartLine"][];
+        };
+        /** @enum {string} */
+        ChartWidth: "hour" | "day";
         /** @description What an account may do. */
         Check: {
-            provider: string;
             /** Format: date-time */
             checked_at: string;
             permissions: components["schemas"]["Permission"][];
+            provider: string;
         };
-        /**
-         * @description * `own` - own
-         *     * `broker` - broker
-         * @enum {string}
-         */
-        ConnectedEnum: "own" | "broker";
+        /** @description One accelerator, as its driver names it. */
+        Chip: {
+            kind: string;
+            /** Format: double */
+            memory_gib: number | null;
+            uuid: string;
+        };
+        /** @enum {string} */
+        Connected: "own" | "broker";
+        /** @enum {string} */
+        ContributionStatus: "accepted" | "merged" | "late" | "refused";
         /** @description What one site handed in. */
         Contributor: {
-            site: string;
-            placement: number;
-            samples: number;
-            steps: number;
-            /** Format: double */
-            loss: number | null;
-            status: string;
-            why: string;
-            /** Format: date-time */
-            received_at: string;
-            /** Format: double */
-            share: number | null;
-            /** Format: double */
-            norm: number | null;
+            base: number;
             /** Format: double */
             cosine: number | null;
-            base: number;
-            size_bytes: number;
-            /** Format: double */
-            train_s: number | null;
-            /** Format: double */
-            stall_s: number | null;
-            /** Format: double */
-            put_s: number | null;
             /** Format: double */
             fetch_s: number | null;
+            /** Format: double */
+            loss: number | null;
+            /** Format: double */
+            norm: number | null;
+            placement: number;
+            /** Format: double */
+            put_s: number | null;
+            /** Format: date-time */
+            received_at: string;
+            samples: number;
+            /** Format: double */
+            share: number | null;
+            site: string;
+            size_bytes: number;
+            /** Format: double */
+            stall_s: number | null;
+            status: components["schemas"]["ContributionStatus"];
+            steps: number;
+            /** Format: double */
+            train_s: number | null;
+            why: string;
         };
         /** @description A permission that the last check found missing. */
         Denied: {
             name: string;
             why: string;
         };
+        /** @enum {string} */
+        EndReason: "finished" | "asked" | "budget" | "script_error" | "refused_contributions" | "diverged" | "no_capacity" | "silent" | "deadline" | "no_session";
         /** @description One row of the ledger. */
         Entry: {
-            id: number;
-            /** Format: date-time */
-            at: string;
-            debit: string;
-            credit: string;
             /** Format: decimal */
             amount_usd: string;
+            /** Format: date-time */
+            at: string;
+            credit: string;
+            debit: string;
+            id: number;
+            lease: number | null;
             what: string;
             workload: number | null;
-            lease: number | null;
+        };
+        /** @description The answer of every request that fails. */
+        Error: {
+            error: components["schemas"]["Refusal"];
         };
         /** @description One move of one lifecycle. */
         Event: {
-            id: number;
             /** Format: date-time */
             at: string;
-            subject: string;
-            subject_id: number;
-            to: string;
-            why: string;
             /** @description What a decision was made on. */
-            figures: unknown;
-            from: string;
+            figures: {
+                [key: string]: unknown;
+            } | null;
+            from: components["schemas"]["State"];
+            id: number;
+            subject: components["schemas"]["Subject"];
+            subject_id: number;
+            to: components["schemas"]["State"];
+            why: string;
+        };
+        EventList: {
+            results: components["schemas"]["Event"][];
         };
         /** @description How many offers a constraint excluded. */
         Excluded: {
             constraint: string;
             offers: number;
         };
+        /** @description What a host's agent found; empty until it came. */
+        Hardware: {
+            accelerators?: components["schemas"]["Chip"][];
+            benchmarks?: components["schemas"]["Benchmark"][];
+            /** Format: double */
+            disk_free_gib?: number | null;
+            hostname?: string;
+            os?: string;
+            python?: string;
+            /** Format: double */
+            ram_gib?: number | null;
+            /** Format: double */
+            vcpus?: number | null;
+        };
+        /** @description The prices are being fetched. */
+        HistoryStarted: {
+            days: number;
+            provider: string;
+            started: boolean;
+        };
         /** @description A supplier's machine. */
         Host: {
-            id: number;
-            name: string;
-            region: string;
+            address: string;
             country: string;
             /** Format: decimal */
-            usd_per_hour: string;
-            state: string;
-            why: string;
-            hardware: unknown;
-            address: string;
-            /** Format: date-time */
-            seen_at: string | null;
+            earned_usd: string;
+            enrol_token?: string;
+            hardware: components["schemas"]["Hardware"];
+            id: number;
+            lease: number | null;
+            name: string;
             /** Format: date-time */
             reclaim_at: string | null;
+            region: string;
+            /** Format: date-time */
+            seen_at: string | null;
+            state: components["schemas"]["HostState"];
             /** Format: decimal */
-            earned_usd: string;
-            lease: number | null;
-            enrol_token?: string;
+            usd_per_hour: string;
+            why: string;
         };
-        /**
-         * @description * `model` - model
-         *     * `checkpoint` - checkpoint
-         * @enum {string}
-         */
-        KindEnum: "model" | "checkpoint";
+        HostPage: {
+            next: string | null;
+            results: components["schemas"]["Host"][];
+        };
+        /** @enum {string} */
+        HostState: "new" | "barred" | "reclaimed" | "silent" | "reclaiming" | "rented" | "offered";
+        /** @enum {string} */
+        Label: "cheapest" | "fastest" | "safest" | "greenest";
+        /** @enum {string} */
+        LeaseState: "requested" | "booting" | "held" | "releasing" | "released" | "lost" | "refused";
+        /** @description Rows of the ledger; `sum_usd` over all accounts that they touch is always zero. */
+        Ledger: {
+            results: components["schemas"]["Entry"][];
+            /** Format: decimal */
+            sum_usd: string;
+        };
         /** @description One line that a lease's processes wrote. */
         LogLine: {
-            id: number;
             /** Format: date-time */
             at: string;
-            site: string;
             host: string | null;
+            id: number;
+            site: string;
             stream: string;
             text: string;
         };
-        /**
-         * @description * `on_demand` - on_demand
-         *     * `spot` - spot
-         *     * `reserved` - reserved
-         * @enum {string}
-         */
-        MarketEnum: "on_demand" | "spot" | "reserved";
+        LogLineList: {
+            results: components["schemas"]["LogLine"][];
+        };
+        /** @enum {string} */
+        Market: "on_demand" | "spot" | "reserved";
         /** @description Who the key belongs to. */
         Me: {
-            id: number;
-            username: string;
-            scopes: string[];
-            /** Format: decimal */
-            balance_usd: string;
             /** Format: decimal */
             available_usd: string;
+            /** Format: decimal */
+            balance_usd: string;
+            id: number;
+            scopes: components["schemas"]["Scope"][];
+            username: string;
         };
         /** @description One row that a session reported. */
         Metric: {
-            id: number;
             /** Format: date-time */
             at: string;
-            site: string;
+            id: number;
             placement: number;
+            site: string;
             step: number;
+            values: {
+                [key: string]: number | string | boolean;
+            };
             version: number;
-            values: unknown;
+        };
+        MetricList: {
+            results: components["schemas"]["Metric"][];
         };
         /** @description What a workload asks for; every field may be left out. */
         Need: {
-            /** @description A name or a family, or a list of them. */
-            accelerator?: unknown;
+            /** @description A name or a family, or several. */
+            accelerator?: string | string[] | null;
             /** @description Of all sites together, split as it comes cheapest. */
             accelerators?: number | null;
             accelerators_per_site?: number | null;
-            min_accelerators_per_site?: number | null;
-            sites?: number | null;
+            /** Format: decimal */
+            budget_usd?: string | null;
+            /**
+             * Format: double
+             * @description Of meeting the deadline, that is wanted.
+             */
+            chance?: number | null;
+            /** Format: double */
+            checkpoint_gib?: number | null;
+            countries?: string[] | null;
+            /** Format: double */
+            data_gib?: number | null;
+            /** Format: double */
+            deadline_hours?: number | null;
+            /** @description Inside a site of several machines. */
+            interconnect?: string | null;
+            markets?: string[] | null;
+            /** Format: decimal */
+            max_egress_usd?: string | null;
             max_sites?: number | null;
-            spread?: (components["schemas"]["SpreadEnum"] | components["schemas"]["NullEnum"]) | null;
+            /** Format: double */
+            max_spot_share?: number | null;
+            /** Format: decimal */
+            max_usd_per_hour?: string | null;
+            min_accelerators_per_site?: number | null;
             /**
              * Format: double
              * @description Of each accelerator.
              */
             min_memory_gib?: number | null;
-            /** @description Inside a site of several machines. */
-            interconnect?: string | null;
-            /** @description Only these offers. */
-            offers?: number[] | null;
-            providers?: string[] | null;
-            not_providers?: string[] | null;
-            regions?: string[] | null;
-            not_regions?: string[] | null;
-            countries?: string[] | null;
             not_countries?: string[] | null;
-            /** @description A group of countries: EU, EEA, ... */
-            residency?: string | null;
-            markets?: string[] | null;
-            tiers?: components["schemas"]["TiersEnum"][] | null;
+            not_providers?: string[] | null;
+            not_regions?: string[] | null;
             /** @description The team's own machines first. */
             prefer_own?: boolean | null;
+            program?: string | null;
+            providers?: string[] | null;
             /** @description May wait for machines that are busy now. */
             queue?: boolean | null;
-            /** Format: double */
-            max_spot_share?: number | null;
+            regions?: string[] | null;
+            /** @description A group of countries: EU, EEA, ... */
+            residency?: string | null;
             samples?: number | null;
             /**
              * Format: double
              * @description Of each accelerator.
              */
             samples_per_s?: number | null;
-            program?: string | null;
-            /** Format: double */
-            data_gib?: number | null;
-            /** Format: double */
-            checkpoint_gib?: number | null;
-            /** Format: double */
-            deadline_hours?: number | null;
-            /**
-             * Format: double
-             * @description Of meeting the deadline, that is wanted.
-             */
-            chance?: number | null;
-            /** Format: decimal */
-            budget_usd?: string | null;
-            /** Format: decimal */
-            max_usd_per_hour?: string | null;
-            /** Format: decimal */
-            max_egress_usd?: string | null;
+            sites?: number | null;
+            spread?: components["schemas"]["Spread"] | null;
+            tiers?: components["schemas"]["Tier"][] | null;
         };
         /** @description What is handed over; it is never shown again. */
         NewAccount: {
@@ -872,24 +1017,30 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /** @description Whose published prices are wanted, and of how many days. */
+        NewHistory: {
+            /** @default 90 */
+            days: number;
+            provider: string;
+        };
         /** @description A supplier's machine to register. */
         NewHost: {
+            /** @default  */
+            country: string;
             name: string;
             /** @description Your own name and the place: "home/berlin". */
             region: string;
-            /** @default  */
-            country: string;
             /** Format: decimal */
             usd_per_hour: string;
         };
         /** @description Machines of an offer that are paid for already. */
         NewReservation: {
+            machines: number;
             /**
              * Format: int64
              * @description The id of an open on-demand offer.
              */
             offer: number;
-            machines: number;
             /**
              * Format: date-time
              * @description When the reservation ends: RFC 3339, in the future.
@@ -898,236 +1049,294 @@ export interface components {
         };
         /** @description A leased machine and what its agent says. */
         Node: {
-            lease: number;
-            state: string;
-            host: string | null;
-            address: string | null;
             accelerator: string;
             accelerators: number;
-            /** Format: decimal */
-            usd_per_hour: string;
-            /** Format: date-time */
-            opened_at: string | null;
+            address: string | null;
             /** Format: date-time */
             closed_at: string | null;
-            phase: string;
-            usage: unknown;
+            host: string | null;
+            lease: number;
+            /** Format: date-time */
+            opened_at: string | null;
+            /** @description Empty: its agent has not said yet. */
+            phase: components["schemas"]["Phase"];
+            state: components["schemas"]["LeaseState"];
+            usage: components["schemas"]["Usage"] | null;
+            /** Format: decimal */
+            usd_per_hour: string;
         };
-        /** @enum {unknown} */
-        NullEnum: null;
         /** @description One kind of machine at one place, as last seen. */
         Offer: {
-            id: number;
-            provider: string;
-            region: string;
-            zone: string;
-            country: string;
-            /** Format: double */
-            latitude: number | null;
-            /** Format: double */
-            longitude: number | null;
-            instance_type: string;
-            market: components["schemas"]["MarketEnum"];
-            term: string;
             accelerator: string;
-            vendor: string;
             accelerators: number;
+            available: number | null;
             /** Format: double */
-            memory_gib: number | null;
-            /** Format: double */
-            vcpus: number | null;
-            /** Format: double */
-            ram_gib: number | null;
+            boot_s: number | null;
+            carbon_source: string;
+            /** Format: date-time */
+            changed_at: string;
+            /** @description ISO 3166, two letters; empty: unknown. */
+            country: string;
             /** Format: double */
             disk_gib: number | null;
             /** Format: decimal */
-            usd_per_hour: string;
-            /** Format: decimal */
-            usd_per_gpu_hour: string;
-            leasable: boolean;
-            available: number | null;
-            stock: (components["schemas"]["StockEnum"] | components["schemas"]["NullEnum"]) | null;
+            egress_usd_per_gib: string | null;
+            /** Format: date-time */
+            ends_at: string | null;
+            /** Format: double */
+            gco2_per_kwh: number | null;
+            /** Format: date-time */
+            gone_at: string | null;
+            id: number;
+            instance_type: string;
+            interconnect: string;
+            /** Format: double */
+            internet_mbit_per_s: number | null;
             /** Format: double */
             interruptions_per_hour: number | null;
             /** Format: double */
+            latitude: number | null;
+            leasable: boolean;
+            /** Format: double */
+            longitude: number | null;
+            market: components["schemas"]["Market"];
+            /** Format: double */
+            memory_gib: number | null;
+            /** Format: double */
             placement_score: number | null;
+            provider: string;
+            /** Format: double */
+            ram_gib: number | null;
+            region: string;
             /** Format: double */
             reliability: number | null;
-            /** Format: decimal */
-            egress_usd_per_gib: string | null;
-            /** Format: double */
-            internet_mbit_per_s: number | null;
-            interconnect: string;
-            /** Format: double */
-            boot_s: number | null;
-            /** Format: double */
-            gco2_per_kwh: number | null;
-            carbon_source: string;
-            /** Format: date-time */
-            ends_at: string | null;
-            /** Format: date-time */
-            changed_at: string;
-            /** Format: date-time */
-            gone_at: string | null;
             /** Format: date-time */
             seen_at: string | null;
             stale: boolean;
+            stock: components["schemas"]["Stock"] | null;
+            term: string;
+            /** Format: decimal */
+            usd_per_gpu_hour: string;
+            /** Format: decimal */
+            usd_per_hour: string;
+            /** Format: double */
+            vcpus: number | null;
+            vendor: string;
+            zone: string;
+        };
+        /** @description Offers that have something in common: only the names that were grouped by are there. */
+        OfferGroup: {
+            available: number | null;
+            /** @description Accelerators of a machine. */
+            count?: number;
+            country?: string;
+            gpu?: string;
+            market?: components["schemas"]["Market"];
+            /** Format: decimal */
+            max_usd_per_gpu_hour: string;
+            /** Format: decimal */
+            median_usd_per_gpu_hour: string;
+            /** Format: decimal */
+            min_usd_per_gpu_hour: string;
+            offers: number;
+            provider?: string;
+            providers: number;
+            region?: string;
+            vendor?: string;
+        };
+        OfferGroupPage: {
+            next: string | null;
+            results: components["schemas"]["OfferGroup"][];
+        };
+        OfferPage: {
+            next: string | null;
+            results: components["schemas"]["Offer"][];
         };
         /** @description An order. */
         Order: {
-            quote: number;
-            program: string;
-            script: string;
             args?: string[];
-            /** @default  */
-            name: string;
             /** Format: decimal */
             budget_usd?: string | null;
+            /** @default  */
+            name: string;
             /**
              * @description Higher goes first where machines are short. Above 0 needs the scope operate.
              * @default 0
              */
             priority: number;
+            program: string;
+            quote: number;
             resume?: components["schemas"]["Resume"] | null;
+            script: string;
         };
         /** @description What may become of a plan. */
         Outcome: {
-            finish_s: components["schemas"]["Range"];
-            /** @description p10, p50, p90 */
-            cost_usd: {
-                [key: string]: string;
-            };
-            /** Format: decimal */
-            expected_usd: string;
-            /** Format: decimal */
-            egress_usd: string;
-            /** Format: decimal */
-            storage_usd: string;
-            /** Format: double */
-            deadline_chance: number | null;
             /** Format: double */
             budget_chance: number | null;
-            /**
-             * Format: double
-             * @description Machines lost on the way, expected.
-             */
-            losses: number;
-            /**
-             * Format: double
-             * @description Of at least one.
-             */
-            loss_chance: number;
-            /** Format: double */
-            energy_kwh: number;
             /** Format: double */
             carbon_kg: number | null;
+            cost_usd: components["schemas"]["UsdRange"];
+            /** Format: double */
+            deadline_chance: number | null;
+            /** Format: decimal */
+            egress_usd: string;
+            /** Format: double */
+            energy_kwh: number;
+            /** Format: decimal */
+            expected_usd: string;
+            finish_s: components["schemas"]["Range"];
             /**
              * Format: double
              * @description Done by then with the chance that is wanted.
              */
             late_s: number;
+            /**
+             * Format: double
+             * @description Of at least one.
+             */
+            loss_chance: number;
+            /**
+             * Format: double
+             * @description Machines lost on the way, expected.
+             */
+            losses: number;
+            /** Format: decimal */
+            storage_usd: string;
         };
         /** @description One thing that an account must be allowed to do; `granted` is null when only doing it would tell. */
         Permission: {
-            name: string;
             granted: boolean | null;
+            name: string;
             why: string;
         };
+        /** @enum {string} */
+        Phase: "preparing" | "starting" | "running" | "exited" | "failed" | "";
+        /** @enum {string} */
+        PlacementState: "leasing" | "joining" | "training" | "draining" | "closed";
         /** @description The prices in force during an hour or a day, USD per GPU-hour. */
         Point: {
             /** Format: date-time */
             at: string;
             /** Format: decimal */
-            min: string;
+            max: string;
             /** Format: decimal */
             median: string;
             /** Format: decimal */
-            max: string;
+            min: string;
             prices: number;
         };
         /** @description How reading a provider's prices goes. */
         Polled: {
+            error: string;
+            failures: number;
+            lines: number;
             /** Format: date-time */
             seen_at: string | null;
             stale: boolean;
-            failures: number;
-            error: string;
-            lines: number;
+        };
+        /** @description What a probe counted and measured of one training step of a program. */
+        Profile: {
+            accelerator?: string | null;
+            /** Format: double */
+            activation_bytes: number;
+            batch_size: number;
+            /** Format: double */
+            optimizer_bytes: number;
+            /** Format: double */
+            parameter_bytes: number;
+            parameters: number;
+            precision: string;
+            /** Format: double */
+            samples_per_s?: number | null;
+            tokens_per_sample?: number | null;
+            trainable: number;
+            /** @description [FLOPs, bytes, calls] of each shape of operation in the step. */
+            work: number[][];
         };
         /** @description A cloud that machines can be rented at, and whose account is used for it; `hint` ends what names the account. */
         Provider: {
-            name: string;
+            /** Format: date-time */
+            checked_at: string | null;
+            /** @description Whose account is used. */
+            connected: components["schemas"]["Connected"] | null;
             /** @description {name: whether it is required} */
             credentials: {
                 [key: string]: boolean;
             };
-            connected: (components["schemas"]["ConnectedEnum"] | components["schemas"]["NullEnum"]) | null;
-            hint: string;
-            /** Format: date-time */
-            checked_at: string | null;
             denied: components["schemas"]["Denied"][];
+            hint: string;
+            name: string;
             source: components["schemas"]["Polled"] | null;
+        };
+        ProviderList: {
+            results: components["schemas"]["Provider"][];
         };
         /** @description A line whose price cannot be right. */
         Quarantined: {
             id: number;
+            instance_type: string;
+            market: components["schemas"]["Market"];
             provider: string;
             region: string;
-            zone: string;
-            instance_type: string;
-            market: string;
+            /** Format: date-time */
+            seen_at: string;
+            /** Format: date-time */
+            since: string;
             term: string;
             /** Format: decimal */
             usd_per_hour: string;
             why: string;
-            /** Format: date-time */
-            since: string;
-            /** Format: date-time */
-            seen_at: string;
+            zone: string;
+        };
+        QuarantinedList: {
+            results: components["schemas"]["Quarantined"][];
         };
         /** @description A whole answer, promised until `expires_at`. */
         Quote: {
-            id: number;
-            /** Format: date-time */
-            expires_at: string;
-            rank: number;
-            need: unknown;
-            /** Format: decimal */
-            usd_per_hour: string;
             /** Format: decimal */
             cost_usd: string | null;
+            /** Format: date-time */
+            expires_at: string;
             /** Format: double */
             finish_s: number | null;
-            speed: unknown;
-            sites: components["schemas"]["QuoteSite"][];
-            /** @description What it is best at: cheapest, fastest, safest, greenest. */
-            labels: string[];
+            id: number;
+            /** @description What it is best at. */
+            labels: components["schemas"]["Label"][];
+            need: components["schemas"]["Need"];
             outcome: components["schemas"]["Outcome"] | null;
+            rank: number;
+            sites: components["schemas"]["QuoteSite"][];
+            speed: components["schemas"]["Speed"];
+            /** Format: decimal */
+            usd_per_hour: string;
             why: string;
             /** @description What the next best would be like. */
             why_not: string;
         };
         /** @description Machines at one site of a quote. */
         QuoteSite: {
-            site: string;
-            provider: string;
-            region: string;
-            market: string;
-            instance_type: string;
             accelerator: string;
             accelerators: number;
+            instance_type: string;
+            market: components["schemas"]["Market"];
             nodes: number;
+            offer: number;
+            provider: string;
+            region: string;
+            site: string;
             /** Format: decimal */
             usd_per_hour: string;
-            offer: number;
         };
         /** @description The answer to a need. */
         Quotes: {
-            quotes: components["schemas"]["Quote"][];
+            /** @description [hours, USD]: the cheapest for each deadline. */
+            curve: [
+                number,
+                string
+            ][];
             excluded: components["schemas"]["Excluded"][];
             offers_considered: number;
-            /** @description [hours, USD]: the cheapest for each deadline. */
-            curve: unknown[][];
+            quotes: components["schemas"]["Quote"][];
         };
         /** @description One time of ten it is less than p10, one time of ten more than p90. */
         Range: {
@@ -1143,183 +1352,251 @@ export interface components {
             /** @default 0 */
             notice_s: number;
         };
+        /** @description What was wrong, where, and what to do next. */
+        Refusal: {
+            /** @description A word for programs. */
+            code: string;
+            /** @description Figures that go with the code. */
+            fields: {
+                [key: string]: unknown;
+            };
+            /** @description What to do next. */
+            hint: string;
+            message: string;
+        };
         /** @description Reserved machines of one offer, and how many of them are in use. */
         Reservation: {
-            id: number;
-            offer: number;
-            site: string;
-            provider: string;
-            region: string;
-            instance_type: string;
             accelerator: string;
             /** @description Of each machine. */
             accelerators: number;
+            id: number;
+            in_use: number;
+            instance_type: string;
+            machines: number;
+            offer: number;
+            provider: string;
+            region: string;
+            site: string;
+            /** Format: date-time */
+            until: string;
             /**
              * Format: decimal
              * @description What one machine more costs at its provider.
              */
             usd_per_hour: string;
-            machines: number;
-            in_use: number;
-            /** Format: date-time */
-            until: string;
+        };
+        ReservationList: {
+            results: components["schemas"]["Reservation"][];
         };
         /** @description The workload that a run goes on from, on any sites: samples that are merged in that version are not again. */
         Resume: {
-            workload: number;
             /** @description null: the newest. */
             version?: number | null;
+            workload: number;
+        };
+        /** @description The version of a workload that this one goes on from. */
+        Resumed: {
+            version: number | null;
+            workload: number;
         };
         /** @description One outer synchronisation. */
         Round: {
-            version: number;
-            /** Format: date-time */
-            opened_at: string;
             /** Format: date-time */
             called_at: string | null;
             /** Format: date-time */
             closed_at: string | null;
+            codec: string;
+            contributors: components["schemas"]["Contributor"][];
+            fingerprint: string;
             /** Format: double */
             merge_s: number | null;
-            contributors: components["schemas"]["Contributor"][];
+            /** Format: date-time */
+            opened_at: string;
             samples: number;
-            update_sha256: string;
             update_bytes: number;
-            codec: string;
-            fingerprint: string;
+            update_sha256: string;
+            version: number;
         };
+        RoundPage: {
+            next: string | null;
+            results: components["schemas"]["Round"][];
+        };
+        /** @description The work: merged + leased + free = total. */
+        Samples: {
+            free: number;
+            leased: number;
+            merged: number;
+            total: number;
+        };
+        /** @enum {string} */
+        Scope: "read" | "run" | "supply" | "operate" | "observe";
         /** @description A placement. */
         Site: {
+            nodes: components["schemas"]["Node"][];
             placement: number;
-            site: string;
             provider: string;
             region: string;
-            state: string;
+            site: string;
+            state: components["schemas"]["PlacementState"];
             why: string;
-            nodes: components["schemas"]["Node"][];
         };
         /** @description Where offers come from, and how reading it goes. */
         Source: {
-            provider: string;
-            /** Format: date-time */
-            seen_at: string | null;
-            stale: boolean;
-            /** Format: date-time */
-            tried_at: string | null;
+            error: string;
+            failures: number;
+            lines: number;
             /** Format: date-time */
             next_try_at: string | null;
-            failures: number;
-            error: string;
-            /** Format: double */
-            took_s: number | null;
-            lines: number;
+            provider: string;
             quarantined: number;
+            /** Format: date-time */
+            seen_at: string | null;
             skipped: {
                 [key: string]: number;
             };
+            stale: boolean;
+            /** Format: double */
+            took_s: number | null;
+            /** Format: date-time */
+            tried_at: string | null;
             unknown: {
                 [key: string]: number;
             };
         };
-        /**
-         * @description * `provider` - provider
-         *     * `region` - region
-         *     * `country` - country
-         * @enum {string}
-         */
-        SpreadEnum: "provider" | "region" | "country";
-        /**
-         * @description * `none` - none
-         *     * `low` - low
-         *     * `medium` - medium
-         *     * `high` - high
-         * @enum {string}
-         */
-        StockEnum: "none" | "low" | "medium" | "high";
+        SourceList: {
+            results: components["schemas"]["Source"][];
+        };
+        /** @description How fast a plan is, and how that is known. */
+        Speed: {
+            /** @description {name: samples/s of one} */
+            per_accelerator: {
+                [key: string]: number | null;
+            };
+            /**
+             * Format: double
+             * @description Of the whole plan.
+             */
+            samples_per_s: number | null;
+            source: components["schemas"]["SpeedSource"];
+        };
+        /** @enum {string} */
+        SpeedSource: "measured" | "stated" | "probed" | "predicted" | "unknown";
+        /** @enum {string} */
+        Spread: "provider" | "region" | "country";
+        /** @enum {string} */
+        State: "abandoned" | "booting" | "cancelled" | "closed" | "draining" | "failed" | "held" | "joining" | "leasing" | "lost" | "open" | "placing" | "recovering" | "refused" | "released" | "releasing" | "requested" | "running" | "starting" | "stopping" | "succeeded" | "training";
+        /** @enum {string} */
+        Stock: "none" | "low" | "medium" | "high";
         /** @description A snapshot, or the update from its `version` to the next, among the workload's objects. */
         Stored: {
-            version: number;
-            sha256: string;
-            size_bytes: number;
             /** @description Of the parameters with it; empty for the first ones. */
             fingerprint: string;
+            sha256: string;
+            size_bytes: number;
+            version: number;
         };
+        /** @description A program that the broker keeps. */
+        StoredProgram: {
+            sha256: string;
+            size_bytes: number;
+        };
+        /** @enum {string} */
+        Subject: "workload" | "placement" | "lease" | "round";
         /** @description A party that rents its machines out through us. */
         Supplier: {
-            id: number;
-            username: string;
             hosts: number;
             hosts_offered: number;
             hosts_rented: number;
+            id: number;
             /** Format: decimal */
             owed_usd: string;
+            username: string;
         };
-        /**
-         * @description * `own` - own
-         *     * `secure` - secure
-         *     * `community` - community
-         * @enum {string}
-         */
-        TiersEnum: "own" | "secure" | "community";
+        /** @description One tensor of the parameters. */
+        Tensor: {
+            dtype: string;
+            shape: number[];
+        };
+        /** @enum {string} */
+        Tier: "own" | "secure" | "community";
+        /** @description How busy a machine is. */
+        Usage: {
+            accelerators: components["schemas"]["Busy"][];
+            /** Format: double */
+            cpu_percent: number | null;
+            /** Format: double */
+            ram_used_gib: number | null;
+        };
+        /** @description The same in USD. */
+        UsdRange: {
+            /** Format: decimal */
+            p10: string;
+            /** Format: decimal */
+            p50: string;
+            /** Format: decimal */
+            p90: string;
+        };
         /** @description What leads to a version of the parameters: a snapshot, then the updates in their order. */
         Version: {
-            workload: number;
-            version: number;
             fingerprint: string;
-            /** @description {name: {shape, dtype}} */
-            tensors: unknown;
             snapshot: components["schemas"]["Stored"];
+            /** @description {name: {shape, dtype}} */
+            tensors: {
+                [key: string]: components["schemas"]["Tensor"];
+            };
             updates: components["schemas"]["Stored"][];
+            version: number;
+            workload: number;
         };
         /** @description Which versions of the parameters can be had. */
         Versions: {
-            newest: number | null;
             /** @description [[first, last]...], oldest first. */
             kept: number[][];
+            newest: number | null;
         };
-        /**
-         * @description * `hour` - hour
-         *     * `day` - day
-         * @enum {string}
-         */
-        WidthEnum: "hour" | "day";
         /** @description What a customer asked to run, and how it fares. */
         Workload: {
-            id: number;
-            name: string;
-            state: string;
-            end_reason: string | null;
-            why: string;
-            /** Format: date-time */
-            created_at: string;
-            /** Format: date-time */
-            started_at: string | null;
-            /** Format: date-time */
-            first_step_at: string | null;
-            /** Format: date-time */
-            ended_at: string | null;
-            script: string;
             args: string[];
-            program: string;
-            quote: number;
-            need: unknown;
-            resumes: components["schemas"]["Resume"] | null;
+            artifact: components["schemas"]["Artifact"] | null;
             /** Format: decimal */
             budget_usd: string;
-            priority: number;
-            sites_wanted: number;
+            /** Format: date-time */
+            created_at: string;
+            end_reason: components["schemas"]["EndReason"] | null;
+            /** Format: date-time */
+            ended_at: string | null;
+            /** Format: date-time */
+            first_step_at: string | null;
             /** Format: decimal */
             hold_usd: string;
-            /** Format: decimal */
-            spent_usd: string;
-            version: number | null;
-            samples: unknown;
+            id: number;
             /** Format: double */
             loss: number | null;
-            step: number;
+            name: string;
+            need: components["schemas"]["Need"];
+            priority: number;
+            program: string;
+            quote: number;
+            resumes: components["schemas"]["Resumed"] | null;
+            samples: components["schemas"]["Samples"];
+            script: string;
             sites: components["schemas"]["Site"][];
-            artifact: components["schemas"]["Artifact"] | null;
+            sites_wanted: number;
+            /** Format: decimal */
+            spent_usd: string;
+            /** Format: date-time */
+            started_at: string | null;
+            state: components["schemas"]["WorkloadState"];
+            step: number;
+            version: number | null;
+            why: string;
         };
+        WorkloadPage: {
+            next: string | null;
+            results: components["schemas"]["Workload"][];
+        };
+        /** @enum {string} */
+        WorkloadState: "placing" | "starting" | "running" | "recovering" | "stopping" | "succeeded" | "failed" | "cancelled";
     };
     responses: never;
     parameters: never;
@@ -1348,6 +1625,15 @@ export interface operations {
                     "application/json": components["schemas"]["Artifact"];
                 };
             };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     download_artifact: {
@@ -1366,7 +1652,31 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": string;
+                    "application/octet-stream": string;
+                };
+            };
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description No response body */
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -1382,7 +1692,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "*/*": string;
+                "text/csv": string;
             };
         };
         responses: {
@@ -1391,16 +1701,28 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    };
+                    "application/json": components["schemas"]["CatalogReport"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
     };
     list_hosts: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next` of the page before. */
+                cursor?: string;
+                /** @description At most so many rows. */
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -1412,10 +1734,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        results: components["schemas"]["Host"][];
-                        next: string | null;
-                    };
+                    "application/json": components["schemas"]["HostPage"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -1439,6 +1767,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Host"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -1466,6 +1803,15 @@ export interface operations {
                     "application/json": components["schemas"]["Host"];
                 };
             };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     return_host: {
@@ -1487,11 +1833,27 @@ export interface operations {
                     "application/json": components["schemas"]["Host"];
                 };
             };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     list_ledger: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The last id that you have. */
+                after?: number;
+                /** @description At most so many rows. */
+                limit?: number;
+                /** @description Only of this one. */
+                workload?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -1503,10 +1865,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        results: components["schemas"]["Entry"][];
-                        next: string | null;
-                    };
+                    "application/json": components["schemas"]["Ledger"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -1528,6 +1896,15 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     list_offers: {
@@ -1547,14 +1924,13 @@ export interface operations {
                 gone?: string;
                 /** @description Accelerators by name or family: H100 is every variant, H100-PCIE is one. */
                 gpu?: string;
-                /** @description Of gpu, vendor, provider, region, country, market, count, with commas between them. */
-                group_by?: string;
                 /** @description The provider's own names of machine types. */
                 instance_type?: string;
                 /** @description One of nvlink, infiniband, pcie, efa. */
                 interconnect?: string;
                 /** @description What this broker can rent itself (true) or only knows the price of. */
                 leasable?: string;
+                /** @description At most so many rows. */
                 limit?: number;
                 /** @description on_demand, spot, reserved. */
                 market?: string;
@@ -1648,10 +2024,143 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        results: components["schemas"]["Offer"][];
-                        next: string | null;
-                    };
+                    "application/json": components["schemas"]["OfferPage"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    group_offers: {
+        parameters: {
+            query: {
+                /** @description The same as gpu. */
+                accelerator?: string;
+                /** @description Exactly so many accelerators. */
+                count?: string;
+                /** @description Only in these countries (ISO 3166, two letters): where the data would be. */
+                country?: string;
+                /** @description Not stale (true), or only what is stale. */
+                fresh?: string;
+                /** @description Also (true) what is no longer offered. */
+                gone?: string;
+                /** @description Accelerators by name or family: H100 is every variant, H100-PCIE is one. */
+                gpu?: string;
+                /** @description Of gpu, vendor, provider, region, country, market, count, with commas between them. */
+                group_by: string;
+                /** @description The provider's own names of machine types. */
+                instance_type?: string;
+                /** @description One of nvlink, infiniband, pcie, efa. */
+                interconnect?: string;
+                /** @description What this broker can rent itself (true) or only knows the price of. */
+                leasable?: string;
+                /** @description on_demand, spot, reserved. */
+                market?: string;
+                /** @description Until it can be used, as the provider says. */
+                max_boot_s?: string;
+                /** @description At most so many accelerators of a machine. */
+                max_count?: string;
+                /** @description At most so many GiB of disk in the price. */
+                max_disk_gib?: string;
+                /** @description For what leaves the provider. */
+                max_egress_usd_per_gib?: string;
+                /** @description Of the grid at the region. */
+                max_gco2_per_kwh?: string;
+                /** @description Chance of losing it in an hour. */
+                max_interruptions_per_hour?: string;
+                /** @description At most so many GiB of each accelerator. */
+                max_memory_gib?: string;
+                /** @description At most so many GiB of main memory. */
+                max_ram_gib?: string;
+                /** @description At most so many GiB of all accelerators of a machine. */
+                max_total_memory_gib?: string;
+                /** @description At most so many USD an hour for each accelerator. */
+                max_usd_per_gpu_hour?: string;
+                /** @description At most so many USD an hour for the machine. */
+                max_usd_per_hour?: string;
+                /** @description At most so many virtual CPUs. */
+                max_vcpus?: string;
+                /** @description At least so many machines free, as the provider says. */
+                min_available?: string;
+                /** @description At least so many accelerators of a machine. */
+                min_count?: string;
+                /** @description At least so many GiB of disk in the price. */
+                min_disk_gib?: string;
+                /** @description Not taken back by its owner before that. */
+                min_hours_left?: string;
+                /** @description Upwards, as measured or promised. */
+                min_internet_mbit_per_s?: string;
+                /** @description At least so many GiB of each accelerator. */
+                min_memory_gib?: string;
+                /** @description The cloud's own chance of a launch. */
+                min_placement_score?: string;
+                /** @description At least so many GiB of main memory. */
+                min_ram_gib?: string;
+                /** @description Share of time that the machine was up, 0 to 1. */
+                min_reliability?: string;
+                /** @description At least so many GiB of all accelerators of a machine. */
+                min_total_memory_gib?: string;
+                /** @description At least so many USD an hour for each accelerator. */
+                min_usd_per_gpu_hour?: string;
+                /** @description At least so many USD an hour for the machine. */
+                min_usd_per_hour?: string;
+                /** @description At least so many virtual CPUs. */
+                min_vcpus?: string;
+                /** @description Not farther than this: LATITUDE,LONGITUDE,KILOMETRES. */
+                near?: string;
+                /** @description In none of these countries. */
+                not_country?: string;
+                /** @description None of these accelerators. */
+                not_gpu?: string;
+                /** @description Of none of these providers. */
+                not_provider?: string;
+                /** @description In none of these regions. */
+                not_region?: string;
+                /** @description Only of these providers. */
+                provider?: string;
+                /** @description Free text: words in provider, region, instance type, accelerator. */
+                q?: string;
+                /** @description Only in these regions. */
+                region?: string;
+                /** @description Seen on its provider's page at most so many seconds ago. */
+                seen_within_s?: string;
+                /** @description At least low, medium or high, as the provider says. */
+                stock?: string;
+                /** @description Of a reservation: 1mo, 1y, 3y. */
+                term?: string;
+                /** @description Makers: NVIDIA, AMD, Google, AWS, Intel. */
+                vendor?: string;
+                /** @description Only in these zones. */
+                zone?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OfferGroupPage"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -1682,10 +2191,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        results: components["schemas"]["ChartLine"][];
-                        next: string | null;
-                    };
+                    "application/json": components["schemas"]["ChartLineList"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -1697,11 +2212,9 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: {
+        requestBody: {
             content: {
-                "application/json": {
-                    [key: string]: unknown;
-                };
+                "application/json": components["schemas"]["NewHistory"];
             };
         };
         responses: {
@@ -1710,16 +2223,28 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    };
+                    "application/json": components["schemas"]["HistoryStarted"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
     };
     list_quarantined: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The last id that you have. */
+                after?: number;
+                /** @description At most so many rows. */
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -1731,10 +2256,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        results: components["schemas"]["Quarantined"][];
-                        next: string | null;
-                    };
+                    "application/json": components["schemas"]["QuarantinedList"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -1753,10 +2284,49 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        results: components["schemas"]["Source"][];
-                        next: string | null;
-                    };
+                    "application/json": components["schemas"]["SourceList"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    stream_offers: {
+        parameters: {
+            query?: {
+                /** @description The same, as a parameter. */
+                after?: string;
+            };
+            header?: {
+                "Last-Event-ID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -1777,7 +2347,31 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": string;
+                    "application/octet-stream": string;
+                };
+            };
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description No response body */
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -1793,18 +2387,33 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "*/*": string;
+                "application/gzip": string;
             };
         };
         responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredProgram"];
+                };
+            };
             201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    };
+                    "application/json": components["schemas"]["StoredProgram"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -1818,11 +2427,9 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: {
+        requestBody: {
             content: {
-                "application/json": {
-                    [key: string]: unknown;
-                };
+                "application/json": components["schemas"]["Profile"];
             };
         };
         responses: {
@@ -1831,9 +2438,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    };
+                    "application/json": components["schemas"]["Profile"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -1855,10 +2469,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        results: components["schemas"]["Provider"][];
-                        next: string | null;
-                    };
+                    "application/json": components["schemas"]["ProviderList"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -1889,6 +2509,15 @@ export interface operations {
                     "application/json": components["schemas"]["Provider"];
                 };
             };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     remove_account: {
@@ -1911,6 +2540,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Provider"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -1937,6 +2575,15 @@ export interface operations {
                     "application/json": components["schemas"]["Check"];
                 };
             };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     quote: {
@@ -1960,6 +2607,15 @@ export interface operations {
                     "application/json": components["schemas"]["Quotes"];
                 };
             };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     get_quote: {
@@ -1981,6 +2637,15 @@ export interface operations {
                     "application/json": components["schemas"]["Quote"];
                 };
             };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     list_reservations: {
@@ -1997,10 +2662,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        results: components["schemas"]["Reservation"][];
-                        next: string | null;
-                    };
+                    "application/json": components["schemas"]["ReservationList"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -2026,6 +2697,15 @@ export interface operations {
                     "application/json": components["schemas"]["Reservation"];
                 };
             };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     remove_reservation: {
@@ -2047,6 +2727,15 @@ export interface operations {
                     "application/json": components["schemas"]["Reservation"];
                 };
             };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     me_as_supplier: {
@@ -2066,11 +2755,26 @@ export interface operations {
                     "application/json": components["schemas"]["Supplier"];
                 };
             };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     list_workloads: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next` of the page before. */
+                cursor?: string;
+                /** @description At most so many rows. */
+                limit?: number;
+                state?: "cancelled" | "failed" | "placing" | "recovering" | "running" | "starting" | "stopping" | "succeeded";
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2082,10 +2786,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        results: components["schemas"]["Workload"][];
-                        next: string | null;
-                    };
+                    "application/json": components["schemas"]["WorkloadPage"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -2093,7 +2803,9 @@ export interface operations {
     order: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2103,12 +2815,29 @@ export interface operations {
             };
         };
         responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workload"];
+                };
+            };
             201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Workload"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -2132,11 +2861,25 @@ export interface operations {
                     "application/json": components["schemas"]["Workload"];
                 };
             };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     list_artifacts: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next` of the page before. */
+                cursor?: string;
+                /** @description At most so many rows. */
+                limit?: number;
+            };
             header?: never;
             path: {
                 id: number;
@@ -2150,10 +2893,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        results: components["schemas"]["Artifact"][];
-                        next: string | null;
-                    };
+                    "application/json": components["schemas"]["ArtifactPage"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -2177,12 +2926,23 @@ export interface operations {
                     "application/json": components["schemas"]["Bill"];
                 };
             };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     list_decisions: {
         parameters: {
             query?: {
+                /** @description The last id that you have. */
                 after?: number;
+                /** @description At most so many rows. */
                 limit?: number;
             };
             header?: never;
@@ -2198,10 +2958,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        results: components["schemas"]["Event"][];
-                        next: string | null;
-                    };
+                    "application/json": components["schemas"]["EventList"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -2209,7 +2975,9 @@ export interface operations {
     list_events: {
         parameters: {
             query?: {
+                /** @description The last id that you have. */
                 after?: number;
+                /** @description At most so many rows. */
                 limit?: number;
             };
             header?: never;
@@ -2225,10 +2993,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        results: components["schemas"]["Event"][];
-                        next: string | null;
-                    };
+                    "application/json": components["schemas"]["EventList"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -2236,7 +3010,9 @@ export interface operations {
     list_logs: {
         parameters: {
             query?: {
+                /** @description The last id that you have. */
                 after?: number;
+                /** @description At most so many rows. */
                 limit?: number;
             };
             header?: never;
@@ -2252,10 +3028,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        results: components["schemas"]["LogLine"][];
-                        next: string | null;
-                    };
+                    "application/json": components["schemas"]["LogLineList"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -2263,7 +3045,9 @@ export interface operations {
     list_metrics: {
         parameters: {
             query?: {
+                /** @description The last id that you have. */
                 after?: number;
+                /** @description At most so many rows. */
                 limit?: number;
             };
             header?: never;
@@ -2279,10 +3063,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        results: components["schemas"]["Metric"][];
-                        next: string | null;
-                    };
+                    "application/json": components["schemas"]["MetricList"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -2304,7 +3094,31 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": string;
+                    "application/octet-stream": string;
+                };
+            };
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description No response body */
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -2325,10 +3139,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        results: components["schemas"]["Round"][];
-                        next: string | null;
-                    };
+                    "application/json": components["schemas"]["RoundPage"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -2352,6 +3172,15 @@ export interface operations {
                     "application/json": components["schemas"]["Workload"];
                 };
             };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
         };
     };
     list_versions: {
@@ -2371,6 +3200,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Versions"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };
@@ -2393,6 +3231,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Version"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
                 };
             };
         };

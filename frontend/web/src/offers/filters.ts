@@ -59,6 +59,7 @@ export const FILTERS: readonly Filter[] = [
   { name: "max_interruptions_per_hour", label: "Interruptions, at most", kind: "number", group: "Trust", unit: "per hour" },
   { name: "min_placement_score", label: "Chance of a launch, at least", kind: "number", group: "Trust", hint: "0 to 1, as the cloud says." },
   { name: "min_hours_left", label: "Hours left, at least", kind: "number", group: "Trust", unit: "h" },
+  { name: "id", label: "Offer number", kind: "words", group: "Machine", hint: "Of this book; several with commas." },
   { name: "instance_type", label: "Machine type", kind: "words", group: "Machine", hint: "The provider's name: p5.48xlarge" },
   { name: "min_vcpus", label: "vCPUs, at least", kind: "number", group: "Machine" },
   { name: "max_vcpus", label: "vCPUs, at most", kind: "number", group: "Machine" },
