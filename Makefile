@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup run demo test import peers mutations bench-market bench-live bench-matching bench-training bench-gpu lint web schema wheel lock clean-state
+.PHONY: help setup run demo test import peers mutations bench-market bench-live bench-dashboard bench-matching bench-training bench-gpu lint web schema wheel lock clean-state
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -98,6 +98,14 @@ bench-market: setup ## measure the offer book; the last line is one JSON object
 
 bench-live: setup ## measure the offer page at 100,000 offers; the last line is one JSON object
 	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.bench_live
+
+# Playwright drives Debian's Chromium; its own browsers are not fetched.
+$(VENV)/.e2e: requirements-e2e.in | setup
+	@command -v chromium > /dev/null || { echo "chromium is missing (Debian: apt install chromium)" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet -r requirements-e2e.in && touch $@
+
+bench-dashboard: $(VENV)/.e2e ## measure the offers' page in a browser, 100,000 offers; the last line is one JSON object
+	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.bench_dashboard
 
 bench-matching: setup ## measure the matching engine; the last line is one JSON object (PART="judge hazard speed tick quote skypilot")
 	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.bench_matching $(PART)
