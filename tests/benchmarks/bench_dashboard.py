@@ -45,7 +45,11 @@ WATCH_FRAMES = """() => {
     new PerformanceObserver((list) => window.tasks_.push(...list.getEntries().map((one) => one.duration)))
         .observe({type: "longtask"});
     let before = performance.now();
-    const look = (now) => { window.frames_.push(now - before); before = now; window.frame_ = requestAnimationFrame(look); };
+    const look = (now) => {
+        window.frames_.push(now - before);
+        before = now;
+        window.frame_ = requestAnimationFrame(look);
+    };
     window.frame_ = requestAnimationFrame(look);
 }"""
 WATCH_TEXT = """() => {
