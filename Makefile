@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup run demo test import peers mutations bench-market bench-live bench-dashboard bench-matching bench-training bench-gpu lint web schema wheel lock clean-state
+.PHONY: help setup run demo test import peers mutations bench-market bench-live bench-dashboard bench-matching bench-training bench-gpu lint web e2e schema wheel lock clean-state
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -103,6 +103,9 @@ bench-live: setup ## measure the offer page at 100,000 offers; the last line is 
 $(VENV)/.e2e: requirements-e2e.in | setup
 	@command -v chromium > /dev/null || { echo "chromium is missing (Debian: apt install chromium)" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet -r requirements-e2e.in && touch $@
+
+e2e: $(VENV)/.e2e ## drive the dashboard in a real browser before a real broker; pictures in build/e2e (ARGS="-k supplier")
+	@GPUYARD_E2E=1 exec $(BIN)/python -m pytest tests/e2e $(ARGS)
 
 bench-dashboard: $(VENV)/.e2e ## measure the offers' page in a browser, 100,000 offers; the last line is one JSON object
 	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.bench_dashboard

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -21,6 +22,7 @@ from providers import registry
 
 hypothesis.register_profile("patient", deadline=None)  # How long an example takes says how busy the machine is.
 hypothesis.load_profile("patient")
+collect_ignore = [] if os.environ.get("GPUYARD_E2E") else ["e2e"]  # Those need a browser: `make e2e`.
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
 

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright import sync_api
 
 from tests.journeys.yard import ROOT, Yard
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="`make e2e` installs what these need")
-pytestmark = pytest.mark.e2e
 
 SHOTS = ROOT / "build" / "e2e"
 SIZES = {"wide": (1440, 900), "tablet": (820, 1180), "phone": (390, 844)}
