@@ -31,7 +31,7 @@ class Dashboard:
             root=settings.DASHBOARD_DIR,
             max_age=0,  # The page asks whether it is still the newest; what it names never changes.
             immutable_file_test=lambda path, url: url.startswith("/assets/"),
-            add_headers_function=lambda headers, path, url: headers.update(HEADERS),
+            add_headers_function=_guard,
         )
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -39,3 +39,8 @@ class Dashboard:
         if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and PAGES.fullmatch(scope["path"]):
             scope = {**scope, "path": "/index.html"}
         await self._files(scope, receive, send)
+
+
+def _guard(headers: Any, path: str, url: str) -> None:
+    for name, value in HEADERS.items():
+        headers[name] = value

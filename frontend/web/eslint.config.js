@@ -9,8 +9,18 @@ export default tseslint.config(
   reactHooks.configs.flat.recommended,
   {
     rules: {
-      "max-len": ["error", { code: 140, ignoreUrls: true, ignoreStrings: true, ignoreTemplateLiterals: true, ignorePattern: "^\\s*(className|d)=" }],
+      "max-len": [
+        "error",
+        {
+          code: 140,
+          ignoreUrls: true,
+          ignoreStrings: true,
+          ignoreTemplateLiterals: true,
+          ignorePattern: "^\\s*(className|d)=",
+        },
+      ],
       "max-lines": ["error", 400],
+      "react-hooks/incompatible-library": "off", // The table and its rows are made to be drawn anew.
       "no-console": "error",
       "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
     },

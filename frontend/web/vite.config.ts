@@ -13,7 +13,10 @@ export default defineConfig({
     outDir: "dist",
     target: "es2023",
     cssTarget: ["chrome123", "firefox120", "safari17.5"], // light-dark() stays as it is.
-    cssCodeSplit: false, modulePreload: { polyfill: false }, reportCompressedSize: false },
+    cssCodeSplit: false,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+  },
   server: { proxy: Object.fromEntries(["/v1", "/_allauth", "/dl", "/healthz"].map((path) => [path, broker])) },
   test: { include: ["src/**/*.test.ts", "src/**/*.test.tsx"] },
 });

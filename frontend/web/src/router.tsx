@@ -1,7 +1,13 @@
 /** Every address of the dashboard, on one page. Each page's code is fetched when it is first looked at. */
 
 import type { QueryClient } from "@tanstack/react-query";
-import { createRootRouteWithContext, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
+import {
+  createRootRouteWithContext,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  redirect,
+} from "@tanstack/react-router";
 import { me } from "./api/me";
 import { PageFault, Shell } from "./app/Shell";
 import { Missing, Waiting } from "./app/Missing";
@@ -11,14 +17,19 @@ interface Context {
   client: QueryClient;
 }
 
-const root = createRootRouteWithContext<Context>()({ component: Shell, errorComponent: PageFault, notFoundComponent: Missing });
+const root = createRootRouteWithContext<Context>()({
+  component: Shell,
+  errorComponent: PageFault,
+  notFoundComponent: Missing,
+});
 
 /** Pages of somebody's own things. */
 const own = createRoute({
   getParentRoute: () => root,
   id: "own",
   beforeLoad: async ({ context, location }) => {
-    if ((await context.client.ensureQueryData(me)) === null) throw redirect({ to: "/account/login", search: { next: location.href } });
+    if ((await context.client.ensureQueryData(me)) === null)
+      throw redirect({ to: "/account/login", search: { next: location.href } });
   },
 });
 
@@ -115,7 +126,12 @@ const invitation = createRoute({
 });
 
 const routes = root.addChildren([
-  home, login, signup, verify, forgotten, reset,
+  home,
+  login,
+  signup,
+  verify,
+  forgotten,
+  reset,
   own.addChildren([offers, launch, workloads, workload, hosts, account, invitation]),
 ]);
 

@@ -60,7 +60,12 @@ const own: Middleware = {
     if (!response.ok) throw await problemOf(response);
   },
   onError() {
-    return new Problem(0, "unreachable", "The broker does not answer.", "Check the connection; this page tries again by itself.");
+    return new Problem(
+      0,
+      "unreachable",
+      "The broker does not answer.",
+      "Check the connection; this page tries again by itself.",
+    );
   },
 };
 
@@ -72,7 +77,7 @@ export async function problemOf(response: Response): Promise<Problem> {
   return new Problem(response.status, "broken", `The broker answered ${response.status}.`, "Try again in a moment.");
 }
 
-export const api = createClient<paths>({ baseUrl: window.location.origin, credentials: "same-origin" });
+export const api = createClient<paths>({ baseUrl: globalThis.location?.origin, credentials: "same-origin" });
 api.use(own);
 
 /** The data of an answer; refusals were thrown before. */

@@ -55,6 +55,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/examples": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List them, with their files: pack these as a .tar.gz, PUT it as a program, and order it. */
+        get: operations["list_examples"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/hosts": {
         parameters: {
             query?: never;
@@ -67,6 +84,23 @@ export interface paths {
         put?: never;
         /** @description Register a host; the answer has the token that enrols its agent, this once. */
         post: operations["add_host"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/hosts/{id}/earnings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Return its earnings and the time that it was rented, day by day (UTC), today last; booked or not. */
+        get: operations["list_earnings"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -162,6 +196,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/offers/facets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Return the values that offers which fit have, and how many each; an answer may be five seconds old. */
+        get: operations["offer_facets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/offers/groups": {
         parameters: {
             query?: never;
@@ -223,6 +274,23 @@ export interface paths {
         };
         /** @description Show every provider, feed and catalog: when it was read, what failed, what it could not say. */
         get: operations["list_sources"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/offers/sparks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Return what each cost per GPU-hour at 24 instants, evenly over the last days; null: it was not offered. */
+        get: operations["list_sparks"];
         put?: never;
         post?: never;
         delete?: never;
@@ -609,6 +677,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/workloads/{id}/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Server-Sent Events. Events `workload`, `event`, `metric`, `log` and `round`, each with what its own address shows as its data; `history` before what is older, `end` when nothing can come any more. */
+        get: operations["stream_workload"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/workloads/{id}/versions": {
         parameters: {
             query?: never;
@@ -812,6 +897,21 @@ export interface components {
             name: string;
             why: string;
         };
+        /** @description What a host brought on one day, UTC. */
+        Earnings: {
+            /** Format: date */
+            day: string;
+            /**
+             * Format: double
+             * @description That it was rented.
+             */
+            seconds: number;
+            /** Format: decimal */
+            usd: string;
+        };
+        EarningsList: {
+            results: components["schemas"]["Earnings"][];
+        };
         /** @enum {string} */
         EndReason: "finished" | "asked" | "budget" | "script_error" | "refused_contributions" | "diverged" | "no_capacity" | "silent" | "deadline" | "no_session";
         /** @description One row of the ledger. */
@@ -849,10 +949,54 @@ export interface components {
         EventList: {
             results: components["schemas"]["Event"][];
         };
+        /** @description A program to begin with. */
+        Example: {
+            about: string;
+            args: string[];
+            files: components["schemas"]["ExampleFile"][];
+            name: string;
+            /** @description To begin with. */
+            need: components["schemas"]["Need"];
+            /** @description What its requirements.txt says, if it has one. */
+            requirements: string | null;
+            script: string;
+            title: string;
+        };
+        /** @description One file of an example. */
+        ExampleFile: {
+            path: string;
+            text: string;
+        };
+        ExampleList: {
+            results: components["schemas"]["Example"][];
+        };
         /** @description How many offers a constraint excluded. */
         Excluded: {
             constraint: string;
             offers: number;
+        };
+        /** @description A value, and how many offers have it. */
+        Facet: {
+            offers: number;
+            value: string;
+        };
+        /** @description For each filter, the values that there are, most frequent first. */
+        Facets: {
+            count: components["schemas"]["Facet"][];
+            country: components["schemas"]["Facet"][];
+            gpu: components["schemas"]["Facet"][];
+            market: components["schemas"]["Facet"][];
+            provider: components["schemas"]["Facet"][];
+            region: components["schemas"]["Facet"][];
+            vendor: components["schemas"]["Facet"][];
+        };
+        /** @description What comes of a run that goes on as it does now; null: nobody can tell yet. */
+        Forecast: {
+            /** Format: decimal */
+            cost_usd: string | null;
+            /** Format: date-time */
+            finish_at: string | null;
+            over_budget: boolean;
         };
         /** @description What a host's agent found; empty until it came. */
         Hardware: {
@@ -992,6 +1136,8 @@ export interface components {
             not_countries?: string[] | null;
             not_providers?: string[] | null;
             not_regions?: string[] | null;
+            /** @description Only these offers. */
+            offers?: number[] | null;
             /** @description The team's own machines first. */
             prefer_own?: boolean | null;
             program?: string | null;
@@ -1148,7 +1294,10 @@ export interface components {
             next: string | null;
             results: components["schemas"]["OfferGroup"][];
         };
+        /** @description One page of the book. */
         OfferPage: {
+            /** @description How many fit: on a first page with `total=true`. */
+            count?: number;
             next: string | null;
             results: components["schemas"]["Offer"][];
         };
@@ -1317,7 +1466,12 @@ export interface components {
         QuoteSite: {
             accelerator: string;
             accelerators: number;
+            country: string;
             instance_type: string;
+            /** Format: double */
+            latitude: number | null;
+            /** Format: double */
+            longitude: number | null;
             market: components["schemas"]["Market"];
             nodes: number;
             offer: number;
@@ -1432,6 +1586,11 @@ export interface components {
         Scope: "read" | "run" | "supply" | "operate" | "observe";
         /** @description A placement. */
         Site: {
+            country: string;
+            /** Format: double */
+            latitude: number | null;
+            /** Format: double */
+            longitude: number | null;
             nodes: components["schemas"]["Node"][];
             placement: number;
             provider: string;
@@ -1465,6 +1624,16 @@ export interface components {
         };
         SourceList: {
             results: components["schemas"]["Source"][];
+        };
+        /** @description What an offer cost, at each of the instants. */
+        Spark: {
+            offer: number;
+            usd_per_gpu_hour: (string | null)[];
+        };
+        /** @description Small charts of many offers; `at`: the instants, oldest first. */
+        Sparks: {
+            at: string[];
+            results: components["schemas"]["Spark"][];
         };
         /** @description How fast a plan is, and how that is known. */
         Speed: {
@@ -1567,6 +1736,7 @@ export interface components {
             ended_at: string | null;
             /** Format: date-time */
             first_step_at: string | null;
+            forecast: components["schemas"]["Forecast"];
             /** Format: decimal */
             hold_usd: string;
             id: number;
@@ -1715,6 +1885,34 @@ export interface operations {
             };
         };
     };
+    list_examples: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExampleList"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     list_hosts: {
         parameters: {
             query?: {
@@ -1767,6 +1965,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Host"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    list_earnings: {
+        parameters: {
+            query?: {
+                /** @description So many days back; 30 if left out. */
+                days?: number;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EarningsList"];
                 };
             };
             /** @description Refused. */
@@ -1924,6 +2155,8 @@ export interface operations {
                 gone?: string;
                 /** @description Accelerators by name or family: H100 is every variant, H100-PCIE is one. */
                 gpu?: string;
+                /** @description These very offers. */
+                id?: string;
                 /** @description The provider's own names of machine types. */
                 instance_type?: string;
                 /** @description One of nvlink, infiniband, pcie, efa. */
@@ -2008,6 +2241,8 @@ export interface operations {
                 stock?: string;
                 /** @description Of a reservation: 1mo, 1y, 3y. */
                 term?: string;
+                /** @description true: the first page says how many fit, as `count`. */
+                total?: boolean;
                 /** @description Makers: NVIDIA, AMD, Google, AWS, Intel. */
                 vendor?: string;
                 /** @description Only in these zones. */
@@ -2038,6 +2273,133 @@ export interface operations {
             };
         };
     };
+    offer_facets: {
+        parameters: {
+            query?: {
+                /** @description The same as gpu. */
+                accelerator?: string;
+                /** @description Exactly so many accelerators. */
+                count?: string;
+                /** @description Only in these countries (ISO 3166, two letters): where the data would be. */
+                country?: string;
+                /** @description Not stale (true), or only what is stale. */
+                fresh?: string;
+                /** @description Also (true) what is no longer offered. */
+                gone?: string;
+                /** @description Accelerators by name or family: H100 is every variant, H100-PCIE is one. */
+                gpu?: string;
+                /** @description These very offers. */
+                id?: string;
+                /** @description The provider's own names of machine types. */
+                instance_type?: string;
+                /** @description One of nvlink, infiniband, pcie, efa. */
+                interconnect?: string;
+                /** @description What this broker can rent itself (true) or only knows the price of. */
+                leasable?: string;
+                /** @description on_demand, spot, reserved. */
+                market?: string;
+                /** @description Until it can be used, as the provider says. */
+                max_boot_s?: string;
+                /** @description At most so many accelerators of a machine. */
+                max_count?: string;
+                /** @description At most so many GiB of disk in the price. */
+                max_disk_gib?: string;
+                /** @description For what leaves the provider. */
+                max_egress_usd_per_gib?: string;
+                /** @description Of the grid at the region. */
+                max_gco2_per_kwh?: string;
+                /** @description Chance of losing it in an hour. */
+                max_interruptions_per_hour?: string;
+                /** @description At most so many GiB of each accelerator. */
+                max_memory_gib?: string;
+                /** @description At most so many GiB of main memory. */
+                max_ram_gib?: string;
+                /** @description At most so many GiB of all accelerators of a machine. */
+                max_total_memory_gib?: string;
+                /** @description At most so many USD an hour for each accelerator. */
+                max_usd_per_gpu_hour?: string;
+                /** @description At most so many USD an hour for the machine. */
+                max_usd_per_hour?: string;
+                /** @description At most so many virtual CPUs. */
+                max_vcpus?: string;
+                /** @description At least so many machines free, as the provider says. */
+                min_available?: string;
+                /** @description At least so many accelerators of a machine. */
+                min_count?: string;
+                /** @description At least so many GiB of disk in the price. */
+                min_disk_gib?: string;
+                /** @description Not taken back by its owner before that. */
+                min_hours_left?: string;
+                /** @description Upwards, as measured or promised. */
+                min_internet_mbit_per_s?: string;
+                /** @description At least so many GiB of each accelerator. */
+                min_memory_gib?: string;
+                /** @description The cloud's own chance of a launch. */
+                min_placement_score?: string;
+                /** @description At least so many GiB of main memory. */
+                min_ram_gib?: string;
+                /** @description Share of time that the machine was up, 0 to 1. */
+                min_reliability?: string;
+                /** @description At least so many GiB of all accelerators of a machine. */
+                min_total_memory_gib?: string;
+                /** @description At least so many USD an hour for each accelerator. */
+                min_usd_per_gpu_hour?: string;
+                /** @description At least so many USD an hour for the machine. */
+                min_usd_per_hour?: string;
+                /** @description At least so many virtual CPUs. */
+                min_vcpus?: string;
+                /** @description Not farther than this: LATITUDE,LONGITUDE,KILOMETRES. */
+                near?: string;
+                /** @description In none of these countries. */
+                not_country?: string;
+                /** @description None of these accelerators. */
+                not_gpu?: string;
+                /** @description Of none of these providers. */
+                not_provider?: string;
+                /** @description In none of these regions. */
+                not_region?: string;
+                /** @description Only of these providers. */
+                provider?: string;
+                /** @description Free text: words in provider, region, instance type, accelerator. */
+                q?: string;
+                /** @description Only in these regions. */
+                region?: string;
+                /** @description Seen on its provider's page at most so many seconds ago. */
+                seen_within_s?: string;
+                /** @description At least low, medium or high, as the provider says. */
+                stock?: string;
+                /** @description Of a reservation: 1mo, 1y, 3y. */
+                term?: string;
+                /** @description Makers: NVIDIA, AMD, Google, AWS, Intel. */
+                vendor?: string;
+                /** @description Only in these zones. */
+                zone?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Facets"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     group_offers: {
         parameters: {
             query: {
@@ -2055,6 +2417,8 @@ export interface operations {
                 gpu?: string;
                 /** @description Of gpu, vendor, provider, region, country, market, count, with commas between them. */
                 group_by: string;
+                /** @description These very offers. */
+                id?: string;
                 /** @description The provider's own names of machine types. */
                 instance_type?: string;
                 /** @description One of nvlink, infiniband, pcie, efa. */
@@ -2285,6 +2649,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SourceList"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    list_sparks: {
+        parameters: {
+            query: {
+                /** @description So many days back; 7 if left out. */
+                days?: number;
+                /** @description Ids, with commas between them; at most 200. */
+                offers: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sparks"];
                 };
             };
             /** @description Refused. */
@@ -3170,6 +3567,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Workload"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    stream_workload: {
+        parameters: {
+            query?: {
+                /** @description The same, as a parameter. */
+                after?: string;
+            };
+            header?: {
+                "Last-Event-ID"?: string;
+            };
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
                 };
             };
             /** @description Refused. */

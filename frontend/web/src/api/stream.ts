@@ -43,7 +43,8 @@ export function openStream(path: string, query: Record<string, string>, options:
       state("away");
       if (source?.readyState === EventSource.CLOSED && !closed) timer = window.setTimeout(connect, RETRY_MS);
     };
-    for (const name of options.names) source.addEventListener(name, (event) => take(name, event as MessageEvent<string>));
+    for (const name of options.names)
+      source.addEventListener(name, (event) => take(name, event as MessageEvent<string>));
     if (options.endsWith) source.addEventListener(options.endsWith, () => end());
   }
 

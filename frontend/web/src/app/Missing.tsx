@@ -6,7 +6,11 @@ import { Empty, Loading } from "@/design/Layout";
 
 export function Missing(): ReactNode {
   return (
-    <Empty icon="search" title="There is nothing at this address" about="It may have been mistyped, or what was here is gone.">
+    <Empty
+      icon="search"
+      title="There is nothing at this address"
+      about="It may have been mistyped, or what was here is gone."
+    >
       <Link to="/offers">See the offers</Link>
       <Link to="/workloads">See your workloads</Link>
     </Empty>

@@ -24,20 +24,29 @@ export function Shell(): ReactNode {
   const who = useQuery(me);
   return (
     <div className="flex min-h-dvh flex-col md:flex-row">
-      <a href="#main" className="sr-only z-50 rounded-md bg-accent p-2 text-on-accent focus:not-sr-only focus:fixed focus:top-2 focus:left-2">
+      <a
+        href="#main"
+        className="sr-only z-50 rounded-md bg-accent p-2 text-on-accent focus:not-sr-only focus:fixed focus:top-2 focus:left-2"
+      >
         Skip to the page
       </a>
       <nav
         aria-label="Pages"
         className="sticky top-0 z-30 flex items-center gap-1 border-b border-line bg-card px-3 py-1.5 md:h-dvh md:w-48 md:shrink-0 md:flex-col md:items-stretch md:border-r md:border-b-0 md:px-3 md:py-4"
       >
-        <Link to="/offers" className="mr-1 flex items-center gap-2 px-1 text-base font-semibold text-ink no-underline md:mb-4">
+        <Link
+          to="/offers"
+          className="mr-1 flex items-center gap-2 px-1 text-base font-semibold text-ink no-underline md:mb-4"
+        >
           <img src="/icon.svg" alt="" width="22" height="22" />
           <span className="max-sm:sr-only">GPUYard</span>
         </Link>
         {PAGES.map((page) => (
           <Link
-            key={page.to} to={page.to} preload="intent" activeProps={{ "aria-current": "page" }}
+            key={page.to}
+            to={page.to}
+            preload="intent"
+            activeProps={{ "aria-current": "page" }}
             className="flex min-h-9 items-center gap-2.5 rounded-md px-2 text-sm font-medium text-soft no-underline hover:bg-hover hover:text-ink aria-[current=page]:bg-accent-wash aria-[current=page]:text-accent-strong"
           >
             <Icon name={page.icon} /> <span className="max-sm:sr-only">{page.label}</span>
@@ -47,7 +56,9 @@ export function Shell(): ReactNode {
           {who.data ? <Person person={who.data} /> : who.isPending ? null : <SignIn />}
         </div>
       </nav>
-      <main id="main" tabIndex={-1} className="flex min-w-0 grow flex-col px-4 py-4 outline-none md:px-6 md:py-5"><Outlet /></main>
+      <main id="main" tabIndex={-1} className="flex min-w-0 grow flex-col px-4 py-4 outline-none md:px-6 md:py-5">
+        <Outlet />
+      </main>
       <Toasts />
     </div>
   );
@@ -56,7 +67,9 @@ export function Shell(): ReactNode {
 function SignIn(): ReactNode {
   const here = useRouterState({ select: (state) => state.location.href });
   return (
-    <Link to="/account/login" search={{ next: here }} className={`${buttonClass("primary", "sm")} no-underline`}>Sign in</Link>
+    <Link to="/account/login" search={{ next: here }} className={`${buttonClass("primary", "sm")} no-underline`}>
+      Sign in
+    </Link>
   );
 }
 
@@ -85,12 +98,18 @@ function Person({ person }: { person: Me }): ReactNode {
     <div className="flex items-center gap-1 md:flex-col md:items-stretch">
       <div className="px-2 text-right md:mb-2 md:text-left">
         <div className="label-caps max-sm:sr-only">Credit left</div>
-        <div className="text-sm font-semibold tabular-nums">{usd(person.available_usd)} <span className="text-xs font-normal text-soft">USD</span></div>
+        <div className="text-sm font-semibold tabular-nums">
+          {usd(person.available_usd)} <span className="text-xs font-normal text-soft">USD</span>
+        </div>
       </div>
       <Menu
         align="start"
         trigger={
-          <button type="button" className="flex min-h-9 min-w-0 items-center gap-2 rounded-md px-2 text-left text-sm hover:bg-hover" aria-label={`Account of ${person.username}, team ${person.team.name}`}>
+          <button
+            type="button"
+            className="flex min-h-9 min-w-0 items-center gap-2 rounded-md px-2 text-left text-sm hover:bg-hover"
+            aria-label={`Account of ${person.username}, team ${person.team.name}`}
+          >
             <Icon name="account" />
             <span className="min-w-0 max-md:sr-only">
               <span className="block truncate font-medium">{person.username}</span>
@@ -104,7 +123,9 @@ function Person({ person }: { person: Me }): ReactNode {
             <DropdownMenu.Label className="label-caps px-2 py-1">Team</DropdownMenu.Label>
             <DropdownMenu.RadioGroup value={String(person.team.id)} onValueChange={(id) => void look(Number(id))}>
               {person.teams.map((team) => (
-                <Choice key={team.id} value={String(team.id)}>{team.name} <span className="text-soft">{words(team.role)}</span></Choice>
+                <Choice key={team.id} value={String(team.id)}>
+                  {team.name} <span className="text-soft">{words(team.role)}</span>
+                </Choice>
               ))}
             </DropdownMenu.RadioGroup>
             <Rule />
@@ -112,11 +133,21 @@ function Person({ person }: { person: Me }): ReactNode {
         )}
         <DropdownMenu.Label className="label-caps px-2 py-1">Theme</DropdownMenu.Label>
         <DropdownMenu.RadioGroup value={theme} onValueChange={(value) => chooseTheme(value as Theme)}>
-          {(["system", "light", "dark"] as const).map((one) => <Choice key={one} value={one}>{words(one)}</Choice>)}
+          {(["system", "light", "dark"] as const).map((one) => (
+            <Choice key={one} value={one}>
+              {words(one)}
+            </Choice>
+          ))}
         </DropdownMenu.RadioGroup>
         <Rule />
-        <DropdownMenu.Item asChild><Link to="/account" className={MENU_ITEM}><Icon name="key" /> Account, keys and team</Link></DropdownMenu.Item>
-        <MenuItem onSelect={() => void leave()}><Icon name="out" /> Sign out</MenuItem>
+        <DropdownMenu.Item asChild>
+          <Link to="/account" className={MENU_ITEM}>
+            <Icon name="key" /> Account, keys and team
+          </Link>
+        </DropdownMenu.Item>
+        <MenuItem onSelect={() => void leave()}>
+          <Icon name="out" /> Sign out
+        </MenuItem>
       </Menu>
     </div>
   );
@@ -125,7 +156,9 @@ function Person({ person }: { person: Me }): ReactNode {
 function Choice({ value, children }: { value: string; children: ReactNode }): ReactNode {
   return (
     <DropdownMenu.RadioItem value={value} className={`${MENU_ITEM} pl-7 [&[data-state=checked]]:pl-2`}>
-      <DropdownMenu.ItemIndicator><Icon name="check" size={14} /></DropdownMenu.ItemIndicator>
+      <DropdownMenu.ItemIndicator>
+        <Icon name="check" size={14} />
+      </DropdownMenu.ItemIndicator>
       {children}
     </DropdownMenu.RadioItem>
   );

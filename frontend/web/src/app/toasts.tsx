@@ -32,15 +32,20 @@ export function complain(error: unknown): void {
 }
 
 export function Toasts(): ReactNode {
-  const all = useSyncExternalStore((listener) => {
-    listeners.add(listener);
-    return () => listeners.delete(listener);
-  }, () => said);
+  const all = useSyncExternalStore(
+    (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    () => said,
+  );
   return (
     <Toast.Provider duration={6000} label="Notice">
       {all.map((one) => (
         <Toast.Root
-          key={one.id} type={one.bad ? "foreground" : "background"} duration={one.bad ? 12_000 : 5000}
+          key={one.id}
+          type={one.bad ? "foreground" : "background"}
+          duration={one.bad ? 12_000 : 5000}
           onOpenChange={(open) => !open && set(said.filter((other) => other.id !== one.id))}
           className="fade-in flex items-start gap-2 rounded-lg border border-line bg-raised px-3 py-2.5 text-sm shadow-pop"
         >
@@ -49,7 +54,9 @@ export function Toasts(): ReactNode {
             <Toast.Title className="font-medium">{one.text}</Toast.Title>
             {one.hint && <Toast.Description className="text-soft">{one.hint}</Toast.Description>}
           </div>
-          <Toast.Close asChild><IconButton label="Dismiss" icon="close" /></Toast.Close>
+          <Toast.Close asChild>
+            <IconButton label="Dismiss" icon="close" />
+          </Toast.Close>
         </Toast.Root>
       ))}
       <Toast.Viewport className="fixed right-0 bottom-0 z-60 m-4 flex w-[min(24rem,calc(100vw-2rem))] flex-col gap-2 outline-none" />

@@ -29,10 +29,21 @@ export function buttonClass(kind: keyof typeof KINDS = "plain", size: keyof type
   return `${BASE} ${KINDS[kind]} ${SIZES[size]}`;
 }
 
-export function Button({ kind = "plain", size = "md", icon, busy, className = "", children, ...rest }: ButtonProps): ReactNode {
+export function Button({
+  kind = "plain",
+  size = "md",
+  icon,
+  busy,
+  className = "",
+  children,
+  ...rest
+}: ButtonProps): ReactNode {
   return (
     <button
-      type="button" {...rest} disabled={rest.disabled || busy} aria-busy={busy || undefined}
+      type="button"
+      {...rest}
+      disabled={rest.disabled || busy}
+      aria-busy={busy || undefined}
       className={`${buttonClass(kind, size)} ${className}`}
     >
       {icon && <Icon name={icon} />}
@@ -42,11 +53,20 @@ export function Button({ kind = "plain", size = "md", icon, busy, className = ""
 }
 
 /** A button that is only an icon; its name is read aloud and shown on hover. */
-export function IconButton({ label, icon, size = "sm", className = "", ...rest }: ButtonProps & { label: string; icon: IconName }): ReactNode {
+export function IconButton({
+  label,
+  icon,
+  size = "sm",
+  className = "",
+  ...rest
+}: ButtonProps & { label: string; icon: IconName }): ReactNode {
   const box = size === "sm" ? "size-7" : "size-9";
   return (
     <button
-      type="button" aria-label={label} title={label} {...rest}
+      type="button"
+      aria-label={label}
+      title={label}
+      {...rest}
       className={`inline-flex items-center justify-center rounded-md text-soft hover:bg-hover hover:text-ink disabled:opacity-50 ${box} ${className}`}
     >
       <Icon name={icon} />

@@ -56,23 +56,59 @@ function options(element: HTMLElement, given: ChartProps, marks: { current: read
   const grid = colour(element, "--color-line");
   const font = "11px ui-sans-serif, system-ui, sans-serif";
   const axis = { stroke: ink, font, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 } };
-  const series: uPlot.Series[] = [{ label: given.xLabel ?? "Time", value: (_, x) => (x == null ? "" : given.xIs === "number" ? String(x) : `${day(new Date(x * 1000))} ${clock(new Date(x * 1000))}`) }];
+  const series: uPlot.Series[] = [
+    {
+      label: given.xLabel ?? "Time",
+      value: (_, x) =>
+        x == null ? "" : given.xIs === "number" ? String(x) : `${day(new Date(x * 1000))} ${clock(new Date(x * 1000))}`,
+    },
+  ];
   const bands: uPlot.Band[] = [];
   given.lines.forEach((line, index) => {
     const stroke = colour(element, COLOURS[index % COLOURS.length] as string);
     const dash = DASHES[index % DASHES.length];
     const paths = line.stepped ? uPlot.paths.stepped?.({ align: 1 }) : undefined;
-    series.push({ label: line.label, stroke, width: 1.75, dash, paths, spanGaps: true, points: { show: false }, value: (_, y) => (y == null ? "–" : given.format(y)) });
+    series.push({
+      label: line.label,
+      stroke,
+      width: 1.75,
+      dash,
+      paths,
+      spanGaps: true,
+      points: { show: false },
+      value: (_, y) => (y == null ? "–" : given.format(y)),
+    });
     if (line.low && line.high) {
-      const hidden = { stroke: "transparent", width: 0, paths, points: { show: false }, value: (_: uPlot, y: number | null) => (y == null ? "–" : given.format(y)) };
+      const hidden = {
+        stroke: "transparent",
+        width: 0,
+        paths,
+        points: { show: false },
+        value: (_: uPlot, y: number | null) => (y == null ? "–" : given.format(y)),
+      };
       series.push({ ...hidden, label: "high" }, { ...hidden, label: "low" });
       bands.push({ series: [series.length - 2, series.length - 1], fill: withAlpha(stroke, 0.14) });
     }
   });
   return {
-    width: element.clientWidth, height: given.height ?? 220, series, bands, padding: [8, 8, 0, 0],
-    scales: { x: { time: given.xIs !== "number" }, y: { distr: given.log ? 3 : 1, range: given.log ? undefined : (_, low, high) => (low == null ? [0, 1] : uPlot.rangeNum(low, high, 0.08, false)) } },
-    axes: [{ ...axis, size: 30 }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : given.format(tick))) }],
+    width: element.clientWidth,
+    height: given.height ?? 220,
+    series,
+    bands,
+    padding: [8, 8, 0, 0],
+    scales: {
+      x: { time: given.xIs !== "number" },
+      y: {
+        distr: given.log ? 3 : 1,
+        range: given.log
+          ? undefined
+          : (_, low, high) => (low == null ? [0, 1] : uPlot.rangeNum(low, high, 0.08, false)),
+      },
+    },
+    axes: [
+      { ...axis, size: 30 },
+      { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : given.format(tick))) },
+    ],
     cursor: { points: { size: 7 }, drag: { x: true, y: false } },
     legend: { live: true, markers: { width: 2 } },
     hooks: { draw: [(plot) => drawMarks(plot, marks.current, element)] },
@@ -119,7 +155,13 @@ export default function Chart(props: ChartProps): ReactNode {
   const marks = useRef<readonly Mark[]>([]);
   const id = useId();
   const shape = useMemo(
-    () => JSON.stringify([props.lines.map((one) => [one.label, one.stepped, !!one.low]), props.height, props.log, props.xIs]),
+    () =>
+      JSON.stringify([
+        props.lines.map((one) => [one.label, one.stepped, !!one.low]),
+        props.height,
+        props.log,
+        props.xIs,
+      ]),
     [props.lines, props.height, props.log, props.xIs],
   );
 
@@ -161,7 +203,9 @@ export default function Chart(props: ChartProps): ReactNode {
 
   return (
     <figure aria-labelledby={id} className="min-w-0">
-      <figcaption id={id} className="sr-only">{summary(props)}</figcaption>
+      <figcaption id={id} className="sr-only">
+        {summary(props)}
+      </figcaption>
       <div ref={box} aria-hidden="true" className="w-full" style={{ minHeight: (props.height ?? 220) + 28 }} />
     </figure>
   );

@@ -18,21 +18,28 @@ interface Around {
 function Frame({ id, label, hint, error, hidden, children }: Around & { id: string; children: ReactNode }): ReactNode {
   return (
     <div className="min-w-0">
-      <label htmlFor={id} className={hidden ? "sr-only" : "mb-1 block text-sm font-medium"}>{label}</label>
+      <label htmlFor={id} className={hidden ? "sr-only" : "mb-1 block text-sm font-medium"}>
+        {label}
+      </label>
       {children}
       {error ? (
         <p id={`${id}-error`} className="mt-1 flex items-start gap-1 text-sm text-bad">
           <Icon name="wrong" size={14} className="mt-0.75" /> <span>{error}</span>
         </p>
       ) : hint ? (
-        <p id={`${id}-hint`} className="mt-1 text-xs text-soft">{hint}</p>
+        <p id={`${id}-hint`} className="mt-1 text-xs text-soft">
+          {hint}
+        </p>
       ) : null}
     </div>
   );
 }
 
 function described(id: string, { hint, error }: Pick<Around, "hint" | "error">) {
-  return { "aria-describedby": error ? `${id}-error` : hint ? `${id}-hint` : undefined, "aria-invalid": error ? true : undefined };
+  return {
+    "aria-describedby": error ? `${id}-error` : hint ? `${id}-hint` : undefined,
+    "aria-invalid": error ? true : undefined,
+  };
 }
 
 type InputProps = Around & Omit<InputHTMLAttributes<HTMLInputElement>, "hidden"> & { unit?: string };
@@ -43,14 +50,24 @@ export function Input({ label, hint, error, hidden, unit, className = "", ...res
   return (
     <Frame id={id} {...{ label, hint, error, hidden }}>
       <div className="relative">
-        <input {...rest} id={id} {...described(id, { hint, error })} className={`${BOX} ${unit ? "pr-14" : ""} ${className}`} />
-        {unit && <span className="pointer-events-none absolute inset-y-0 right-2.5 flex items-center text-xs text-soft">{unit}</span>}
+        <input
+          {...rest}
+          id={id}
+          {...described(id, { hint, error })}
+          className={`${BOX} ${unit ? "pr-14" : ""} ${className}`}
+        />
+        {unit && (
+          <span className="pointer-events-none absolute inset-y-0 right-2.5 flex items-center text-xs text-soft">
+            {unit}
+          </span>
+        )}
       </div>
     </Frame>
   );
 }
 
-type SelectProps = Around & Omit<SelectHTMLAttributes<HTMLSelectElement>, "hidden"> & { options: readonly (readonly [string, string])[] };
+type SelectProps = Around &
+  Omit<SelectHTMLAttributes<HTMLSelectElement>, "hidden"> & { options: readonly (readonly [string, string])[] };
 
 export function Select({ label, hint, error, hidden, options, className = "", ...rest }: SelectProps): ReactNode {
   const own = useId();
@@ -58,8 +75,17 @@ export function Select({ label, hint, error, hidden, options, className = "", ..
   return (
     <Frame id={id} {...{ label, hint, error, hidden }}>
       <div className="relative">
-        <select {...rest} id={id} {...described(id, { hint, error })} className={`${BOX} appearance-none pr-8 ${className}`}>
-          {options.map(([value, text]) => <option key={value} value={value}>{text}</option>)}
+        <select
+          {...rest}
+          id={id}
+          {...described(id, { hint, error })}
+          className={`${BOX} appearance-none pr-8 ${className}`}
+        >
+          {options.map(([value, text]) => (
+            <option key={value} value={value}>
+              {text}
+            </option>
+          ))}
         </select>
         <Icon name="open" className="pointer-events-none absolute top-2.5 right-2 text-soft" />
       </div>

@@ -5,7 +5,15 @@ import { Problem } from "@/api/client";
 import { Button } from "./Button";
 import { Icon, type IconName } from "./icons";
 
-export function PageHead({ title, about, children }: { title: string; about?: ReactNode; children?: ReactNode }): ReactNode {
+export function PageHead({
+  title,
+  about,
+  children,
+}: {
+  title: string;
+  about?: ReactNode;
+  children?: ReactNode;
+}): ReactNode {
   return (
     <header className="mb-4 flex flex-wrap items-end justify-between gap-x-6 gap-y-2">
       <div>
@@ -17,7 +25,17 @@ export function PageHead({ title, about, children }: { title: string; about?: Re
   );
 }
 
-export function Card({ title, aside, className = "", children }: { title?: ReactNode; aside?: ReactNode; className?: string; children: ReactNode }): ReactNode {
+export function Card({
+  title,
+  aside,
+  className = "",
+  children,
+}: {
+  title?: ReactNode;
+  aside?: ReactNode;
+  className?: string;
+  children: ReactNode;
+}): ReactNode {
   return (
     <section className={`min-w-0 rounded-lg border border-line bg-card ${className}`}>
       {title && (
@@ -32,7 +50,19 @@ export function Card({ title, aside, className = "", children }: { title?: React
 }
 
 /** A figure with its name and unit. */
-export function Figure({ label, value, unit, about, tone }: { label: string; value: ReactNode; unit?: string; about?: ReactNode; tone?: "good" | "warn" | "bad" }): ReactNode {
+export function Figure({
+  label,
+  value,
+  unit,
+  about,
+  tone,
+}: {
+  label: string;
+  value: ReactNode;
+  unit?: string;
+  about?: ReactNode;
+  tone?: "good" | "warn" | "bad";
+}): ReactNode {
   const colour = tone === "bad" ? "text-bad" : tone === "warn" ? "text-warn" : tone === "good" ? "text-good" : "";
   return (
     <div className="min-w-0">
@@ -47,7 +77,17 @@ export function Figure({ label, value, unit, about, tone }: { label: string; val
 }
 
 /** Nothing here yet, and what to do about it. */
-export function Empty({ icon = "info", title, about, children }: { icon?: IconName; title: string; about?: ReactNode; children?: ReactNode }): ReactNode {
+export function Empty({
+  icon = "info",
+  title,
+  about,
+  children,
+}: {
+  icon?: IconName;
+  title: string;
+  about?: ReactNode;
+  children?: ReactNode;
+}): ReactNode {
   return (
     <div className="flex flex-col items-center gap-1 px-6 py-12 text-center">
       <Icon name={icon} size={24} className="mb-2 text-soft" />
@@ -59,16 +99,31 @@ export function Empty({ icon = "info", title, about, children }: { icon?: IconNa
 }
 
 /** What was wrong, and what to do next. */
-export function Fault({ error, retry, className = "" }: { error: unknown; retry?: () => void; className?: string }): ReactNode {
+export function Fault({
+  error,
+  retry,
+  className = "",
+}: {
+  error: unknown;
+  retry?: () => void;
+  className?: string;
+}): ReactNode {
   const problem = error instanceof Problem ? error : null;
   return (
-    <div role="alert" className={`flex items-start gap-2 rounded-md bg-bad-wash px-3 py-2 text-sm text-bad ${className}`}>
+    <div
+      role="alert"
+      className={`flex items-start gap-2 rounded-md bg-bad-wash px-3 py-2 text-sm text-bad ${className}`}
+    >
       <Icon name="wrong" className="mt-0.5" />
       <div className="min-w-0 grow">
         <p className="font-medium">{error instanceof Error ? error.message : "Something went wrong."}</p>
         {problem?.hint && <p className="text-ink">{problem.hint}</p>}
       </div>
-      {retry && <Button size="sm" onClick={retry}>Try again</Button>}
+      {retry && (
+        <Button size="sm" onClick={retry}>
+          Try again
+        </Button>
+      )}
     </div>
   );
 }
@@ -78,7 +133,11 @@ export function Loading({ lines = 4, label = "Loading" }: { lines?: number; labe
   return (
     <div role="status" aria-label={label} className="space-y-3 p-4">
       {Array.from({ length: lines }, (_, line) => (
-        <div key={line} className="h-4 animate-pulse rounded-sm bg-calm-wash" style={{ width: `${90 - ((line * 17) % 45)}%` }} />
+        <div
+          key={line}
+          className="h-4 animate-pulse rounded-sm bg-calm-wash"
+          style={{ width: `${90 - ((line * 17) % 45)}%` }}
+        />
       ))}
     </div>
   );

@@ -19,9 +19,7 @@ export function Modal({ open, onOpenChange, title, about, children }: OpenProps)
     <Dialog.Root open={open} onOpenChange={onOpenChange}>
       <Dialog.Portal>
         <Dialog.Overlay className={VEIL} />
-        <Dialog.Content
-          className="fade-in fixed top-[12vh] left-1/2 z-50 max-h-[80vh] w-[min(34rem,calc(100vw-2rem))] -translate-x-1/2 overflow-y-auto rounded-lg border border-line bg-raised shadow-pop"
-        >
+        <Dialog.Content className="fade-in fixed top-[12vh] left-1/2 z-50 max-h-[80vh] w-[min(34rem,calc(100vw-2rem))] -translate-x-1/2 overflow-y-auto rounded-lg border border-line bg-raised shadow-pop">
           <Head title={title} about={about} />
           <div className="px-5 pb-5">{children}</div>
         </Dialog.Content>
@@ -31,7 +29,14 @@ export function Modal({ open, onOpenChange, title, about, children }: OpenProps)
 }
 
 /** Beside the page, which stays readable: for looking closer at what was chosen. */
-export function Drawer({ open, onOpenChange, title, about, wide, children }: OpenProps & { wide?: boolean }): ReactNode {
+export function Drawer({
+  open,
+  onOpenChange,
+  title,
+  about,
+  wide,
+  children,
+}: OpenProps & { wide?: boolean }): ReactNode {
   return (
     <Dialog.Root open={open} onOpenChange={onOpenChange}>
       <Dialog.Portal>
@@ -54,19 +59,31 @@ function Head({ title, about }: { title: string; about?: ReactNode }): ReactNode
         <Dialog.Title className="text-lg font-semibold">{title}</Dialog.Title>
         <Dialog.Description className={about ? "text-sm text-soft" : "sr-only"}>{about ?? title}</Dialog.Description>
       </div>
-      <Dialog.Close asChild><IconButton label="Close" icon="close" /></Dialog.Close>
+      <Dialog.Close asChild>
+        <IconButton label="Close" icon="close" />
+      </Dialog.Close>
     </div>
   );
 }
 
 const POP = "fade-in z-50 rounded-lg border border-line bg-raised shadow-pop";
 
-export function Menu({ trigger, align = "end", children }: { trigger: ReactNode; align?: "start" | "end"; children: ReactNode }): ReactNode {
+export function Menu({
+  trigger,
+  align = "end",
+  children,
+}: {
+  trigger: ReactNode;
+  align?: "start" | "end";
+  children: ReactNode;
+}): ReactNode {
   return (
     <DropdownMenu.Root>
       <DropdownMenu.Trigger asChild>{trigger}</DropdownMenu.Trigger>
       <DropdownMenu.Portal>
-        <DropdownMenu.Content align={align} sideOffset={6} collisionPadding={8} className={`${POP} min-w-44 p-1`}>{children}</DropdownMenu.Content>
+        <DropdownMenu.Content align={align} sideOffset={6} collisionPadding={8} className={`${POP} min-w-44 p-1`}>
+          {children}
+        </DropdownMenu.Content>
       </DropdownMenu.Portal>
     </DropdownMenu.Root>
   );
@@ -76,17 +93,39 @@ export const MENU_ITEM =
   "flex min-h-8 w-full cursor-pointer items-center gap-2 rounded-md px-2 text-left text-sm text-ink no-underline outline-none data-highlighted:bg-hover";
 
 export function MenuItem({ children, onSelect }: { children: ReactNode; onSelect?: () => void }): ReactNode {
-  return <DropdownMenu.Item onSelect={onSelect} className={MENU_ITEM}>{children}</DropdownMenu.Item>;
+  return (
+    <DropdownMenu.Item onSelect={onSelect} className={MENU_ITEM}>
+      {children}
+    </DropdownMenu.Item>
+  );
 }
 
 export { DropdownMenu };
 
-export function Pop({ trigger, label, className = "", children }: { trigger: ReactNode; label: string; className?: string; children: ReactNode }): ReactNode {
+export function Pop({
+  trigger,
+  label,
+  className = "",
+  children,
+}: {
+  trigger: ReactNode;
+  label: string;
+  className?: string;
+  children: ReactNode;
+}): ReactNode {
   return (
     <Popover.Root>
       <Popover.Trigger asChild>{trigger}</Popover.Trigger>
       <Popover.Portal>
-        <Popover.Content aria-label={label} align="start" sideOffset={6} collisionPadding={8} className={`${POP} p-3 ${className}`}>{children}</Popover.Content>
+        <Popover.Content
+          aria-label={label}
+          align="start"
+          sideOffset={6}
+          collisionPadding={8}
+          className={`${POP} p-3 ${className}`}
+        >
+          {children}
+        </Popover.Content>
       </Popover.Portal>
     </Popover.Root>
   );

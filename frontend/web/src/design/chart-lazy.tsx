@@ -7,5 +7,9 @@ const Drawn = lazy(() => import("./Chart"));
 
 export function Chart(props: ChartProps): ReactNode {
   const room = <div style={{ minHeight: (props.height ?? 220) + 28 }} aria-busy="true" />;
-  return <Suspense fallback={room}><Drawn {...props} /></Suspense>;
+  return (
+    <Suspense fallback={room}>
+      <Drawn {...props} />
+    </Suspense>
+  );
 }

@@ -50,10 +50,30 @@ export function Compare({ open, offers, onOpenChange, onDrop }: Props): ReactNod
   const times = finishes.map((one) => one.data?.finish_s ?? Infinity);
   const fastest = times.indexOf(Math.min(...times));
   return (
-    <Drawer open={open} onOpenChange={onOpenChange} wide title="Compare offers" about="What your run would take and cost to finish on each, alone. Several together are quoted on the launch page.">
+    <Drawer
+      open={open}
+      onOpenChange={onOpenChange}
+      wide
+      title="Compare offers"
+      about="What your run would take and cost to finish on each, alone. Several together are quoted on the launch page."
+    >
       <form className="mb-4 grid max-w-xl gap-3 sm:grid-cols-2" onSubmit={(event) => event.preventDefault()}>
-        <Input label="Samples to train on, in all" inputMode="numeric" value={run.samples || ""} onChange={(event) => change({ samples: whole(event.target.value) })} hint="Your dataset times the epochs." placeholder="200000" />
-        <Input label="Samples a second on one such GPU" inputMode="decimal" value={run.speed || ""} onChange={(event) => change({ speed: positive(event.target.value) })} hint="As you measured; left empty: prices an hour alone." placeholder="350" />
+        <Input
+          label="Samples to train on, in all"
+          inputMode="numeric"
+          value={run.samples || ""}
+          onChange={(event) => change({ samples: whole(event.target.value) })}
+          hint="Your dataset times the epochs."
+          placeholder="200000"
+        />
+        <Input
+          label="Samples a second on one such GPU"
+          inputMode="decimal"
+          value={run.speed || ""}
+          onChange={(event) => change({ speed: positive(event.target.value) })}
+          hint="As you measured; left empty: prices an hour alone."
+          placeholder="350"
+        />
       </form>
       <div className="overflow-x-auto">
         <table className="text-sm tabular-nums">
@@ -63,34 +83,94 @@ export function Compare({ open, offers, onOpenChange, onDrop }: Props): ReactNod
               {offers.map((offer) => (
                 <th key={offer.id} scope="col" className="min-w-44 px-3 pb-2 text-left align-top">
                   <div className="flex items-start justify-between gap-1">
-                    <span>{offer.accelerators} × {offer.accelerator}</span>
-                    <IconButton label={`Drop ${offer.accelerator} at ${offer.provider}`} icon="close" onClick={() => onDrop(offer.id)} />
+                    <span>
+                      {offer.accelerators} × {offer.accelerator}
+                    </span>
+                    <IconButton
+                      label={`Drop ${offer.accelerator} at ${offer.provider}`}
+                      icon="close"
+                      onClick={() => onDrop(offer.id)}
+                    />
                   </div>
-                  <span className="block text-xs font-normal text-soft">{offer.provider} {offer.region}</span>
+                  <span className="block text-xs font-normal text-soft">
+                    {offer.provider} {offer.region}
+                  </span>
                 </th>
               ))}
             </tr>
           </thead>
           <tbody>
-            <Line name="Cost to finish" values={finishes.map((one, index) => <Best key={index} best={index === cheapest && costs.length > 1 && costs[index] !== Infinity} word="cheapest">{one.isFetching ? "…" : usd(one.data?.cost_usd)}</Best>)} strong />
+            <Line
+              name="Cost to finish"
+              values={finishes.map((one, index) => (
+                <Best
+                  key={index}
+                  best={index === cheapest && costs.length > 1 && costs[index] !== Infinity}
+                  word="cheapest"
+                >
+                  {one.isFetching ? "…" : usd(one.data?.cost_usd)}
+                </Best>
+              ))}
+              strong
+            />
             <Line name="9 times of 10, at most" values={finishes.map((one) => usd(one.data?.p90_usd))} />
-            <Line name="Time to finish" values={finishes.map((one, index) => <Best key={index} best={index === fastest && times.length > 1 && times[index] !== Infinity} word="fastest">{one.isFetching ? "…" : duration(one.data?.finish_s)}</Best>)} strong />
+            <Line
+              name="Time to finish"
+              values={finishes.map((one, index) => (
+                <Best
+                  key={index}
+                  best={index === fastest && times.length > 1 && times[index] !== Infinity}
+                  word="fastest"
+                >
+                  {one.isFetching ? "…" : duration(one.data?.finish_s)}
+                </Best>
+              ))}
+              strong
+            />
             <Line name="9 times of 10, at most" values={finishes.map((one) => duration(one.data?.p90_s))} />
             <Line name="Machines lost on the way" values={finishes.map((one) => decimal(one.data?.losses))} />
-            <Line name="CO₂e" values={finishes.map((one) => (one.data?.carbon_kg == null ? NOTHING : `${decimal(one.data.carbon_kg)} kg`))} />
-            <Line name="How we know" values={finishes.map((one) => (one.isError ? one.error.message : (one.data?.note ?? (run.samples ? "" : "state the samples above"))))} />
+            <Line
+              name="CO₂e"
+              values={finishes.map((one) =>
+                one.data?.carbon_kg == null ? NOTHING : `${decimal(one.data.carbon_kg)} kg`,
+              )}
+            />
+            <Line
+              name="How we know"
+              values={finishes.map((one) =>
+                one.isError ? one.error.message : (one.data?.note ?? (run.samples ? "" : "state the samples above")),
+              )}
+            />
             <Line name="Each GPU, an hour" values={offers.map((one) => price(one.usd_per_gpu_hour))} />
             <Line name="Machine, an hour" values={offers.map((one) => price(one.usd_per_hour))} />
             <Line name="Market" values={offers.map((one) => words(one.market))} />
-            <Line name="GPU memory" values={offers.map((one) => (one.memory_gib === null ? NOTHING : `${one.memory_gib} GiB`))} />
+            <Line
+              name="GPU memory"
+              values={offers.map((one) => (one.memory_gib === null ? NOTHING : `${one.memory_gib} GiB`))}
+            />
             <Line name="Egress, per GiB" values={offers.map((one) => usd(one.egress_usd_per_gib))} />
             <Line name="Reliability" values={offers.map((one) => percent(one.reliability, 1))} />
-            <Line name="Carbon" values={offers.map((one) => (one.gco2_per_kwh === null ? NOTHING : `${count(Math.round(one.gco2_per_kwh))} g/kWh`))} />
+            <Line
+              name="Carbon"
+              values={offers.map((one) =>
+                one.gco2_per_kwh === null ? NOTHING : `${count(Math.round(one.gco2_per_kwh))} g/kWh`,
+              )}
+            />
             <tr>
               <td />
               {offers.map((offer) => (
                 <td key={offer.id} className="px-3 pt-3">
-                  {offer.leasable ? <Link to="/launch" search={{ offers: String(offer.id) }} className={`${buttonClass("plain", "sm")} no-underline`}>Train with this</Link> : <span className="text-xs text-soft">Price only</span>}
+                  {offer.leasable ? (
+                    <Link
+                      to="/launch"
+                      search={{ offers: String(offer.id) }}
+                      className={`${buttonClass("plain", "sm")} no-underline`}
+                    >
+                      Train with this
+                    </Link>
+                  ) : (
+                    <span className="text-xs text-soft">Price only</span>
+                  )}
                 </td>
               ))}
             </tr>
@@ -99,10 +179,28 @@ export function Compare({ open, offers, onOpenChange, onDrop }: Props): ReactNod
       </div>
       {offers.filter((one) => one.leasable).length > 1 && (
         <div className="mt-5">
-          <Link to="/launch" search={{ offers: offers.filter((one) => one.leasable).map((one) => one.id).join(",") }} className={`${buttonClass("primary")} no-underline`}>Train with these together</Link>
+          <Link
+            to="/launch"
+            search={{
+              offers: offers
+                .filter((one) => one.leasable)
+                .map((one) => one.id)
+                .join(","),
+            }}
+            className={`${buttonClass("primary")} no-underline`}
+          >
+            Train with these together
+          </Link>
         </div>
       )}
-      {offers.length === 0 && <p className="text-sm text-soft">Nothing is picked. <Button kind="quiet" size="sm" onClick={() => onOpenChange(false)}>Back to the table</Button></p>}
+      {offers.length === 0 && (
+        <p className="text-sm text-soft">
+          Nothing is picked.{" "}
+          <Button kind="quiet" size="sm" onClick={() => onOpenChange(false)}>
+            Back to the table
+          </Button>
+        </p>
+      )}
     </Drawer>
   );
 }
@@ -110,18 +208,35 @@ export function Compare({ open, offers, onOpenChange, onDrop }: Props): ReactNod
 async function finish(offer: Offer, run: Run): Promise<Finish> {
   const guess = estimated(offer, run);
   const nothing = { p90_usd: null, p90_s: null, losses: null, carbon_kg: null };
-  if (!offer.leasable || run.speed === 0) return { ...guess, ...nothing, note: run.speed === 0 ? "state a speed above" : "worked out: it cannot be rented here" };
+  if (!offer.leasable || run.speed === 0)
+    return {
+      ...guess,
+      ...nothing,
+      note: run.speed === 0 ? "state a speed above" : "worked out: it cannot be rented here",
+    };
   try {
-    const need = { offers: [offer.id], sites: 1, accelerators_per_site: offer.accelerators, samples: run.samples, samples_per_s: run.speed };
+    const need = {
+      offers: [offer.id],
+      sites: 1,
+      accelerators_per_site: offer.accelerators,
+      samples: run.samples,
+      samples_per_s: run.speed,
+    };
     const quote = (await data(api.POST("/v1/quotes", { body: need }))).quotes[0];
     if (!quote) return { ...guess, ...nothing, note: "worked out" };
     const { outcome } = quote;
     return {
-      finish_s: outcome?.finish_s.p50 ?? quote.finish_s, cost_usd: outcome?.cost_usd.p50 ?? quote.cost_usd, p90_usd: outcome?.cost_usd.p90 ?? null,
-      p90_s: outcome?.finish_s.p90 ?? null, losses: outcome?.losses ?? null, carbon_kg: outcome?.carbon_kg ?? null, note: "quoted now",
+      finish_s: outcome?.finish_s.p50 ?? quote.finish_s,
+      cost_usd: outcome?.cost_usd.p50 ?? quote.cost_usd,
+      p90_usd: outcome?.cost_usd.p90 ?? null,
+      p90_s: outcome?.finish_s.p90 ?? null,
+      losses: outcome?.losses ?? null,
+      carbon_kg: outcome?.carbon_kg ?? null,
+      note: "quoted now",
     };
   } catch (error) {
-    if (error instanceof Problem && error.status === 422) return { ...guess, ...nothing, note: `worked out; ${error.message}` };
+    if (error instanceof Problem && error.status === 422)
+      return { ...guess, ...nothing, note: `worked out; ${error.message}` };
     throw error;
   }
 }
@@ -129,14 +244,25 @@ async function finish(offer: Offer, run: Run): Promise<Finish> {
 function Line({ name, values, strong }: { name: string; values: readonly ReactNode[]; strong?: boolean }): ReactNode {
   return (
     <tr className="border-t border-line/60">
-      <th scope="row" className="py-1.5 pr-3 text-left text-xs font-normal text-soft">{name}</th>
-      {values.map((value, index) => <td key={index} className={`max-w-64 px-3 py-1.5 ${strong ? "font-semibold" : ""}`}>{value}</td>)}
+      <th scope="row" className="py-1.5 pr-3 text-left text-xs font-normal text-soft">
+        {name}
+      </th>
+      {values.map((value, index) => (
+        <td key={index} className={`max-w-64 px-3 py-1.5 ${strong ? "font-semibold" : ""}`}>
+          {value}
+        </td>
+      ))}
     </tr>
   );
 }
 
 function Best({ best, word, children }: { best: boolean; word: string; children: ReactNode }): ReactNode {
-  return <>{children}{best && <span className="ml-2 rounded-full bg-good-wash px-1.5 text-xs font-medium text-good">{word}</span>}</>;
+  return (
+    <>
+      {children}
+      {best && <span className="ml-2 rounded-full bg-good-wash px-1.5 text-xs font-medium text-good">{word}</span>}
+    </>
+  );
 }
 
 function whole(text: string): number {

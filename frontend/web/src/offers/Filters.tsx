@@ -23,30 +23,56 @@ interface FilterProps {
 export function Filters({ search, onChange }: FilterProps): ReactNode {
   const [open, setOpen] = useState(false);
   const set = (name: string, value: string) => onChange(withFilter(search, name, value));
-  const on = Object.keys(filtersOf(search)).filter((name) => name !== "q" && !(IN_SIGHT as readonly string[]).includes(name));
+  const on = Object.keys(filtersOf(search)).filter(
+    (name) => name !== "q" && !(IN_SIGHT as readonly string[]).includes(name),
+  );
   return (
     <search className="mb-3 space-y-2">
       <div className="flex flex-wrap items-end gap-2">
         <div className="relative min-w-48 grow basis-56">
           <Icon name="search" className="absolute top-2.5 left-2.5 text-soft" />
-          <Typed filter={BY_NAME.get("q") as Filter} value={search.q ?? ""} onChange={(value) => set("q", value)} hidden className="pl-8" placeholder="Search GPU, provider, region, machine" />
+          <Typed
+            filter={BY_NAME.get("q") as Filter}
+            value={search.q ?? ""}
+            onChange={(value) => set("q", value)}
+            hidden
+            className="pl-8"
+            placeholder="Search GPU, provider, region, machine"
+          />
         </div>
         {IN_SIGHT.map((name) => {
           const filter = BY_NAME.get(name) as Filter;
-          return <div key={name} className="w-36 max-sm:w-[calc(50%-0.25rem)]"><OneFilter filter={filter} value={search[name] ?? ""} onChange={(value) => set(name, value)} hidden /></div>;
+          return (
+            <div key={name} className="w-36 max-sm:w-[calc(50%-0.25rem)]">
+              <OneFilter filter={filter} value={search[name] ?? ""} onChange={(value) => set(name, value)} hidden />
+            </div>
+          );
         })}
         <Button icon="filter" onClick={() => setOpen(true)} aria-haspopup="dialog">
-          All filters{on.length > 0 && <span className="rounded-full bg-accent-wash px-1.5 text-xs text-accent-strong">{on.length}</span>}
+          All filters
+          {on.length > 0 && (
+            <span className="rounded-full bg-accent-wash px-1.5 text-xs text-accent-strong">{on.length}</span>
+          )}
         </Button>
       </div>
       {Object.keys(filtersOf(search)).length > 0 && <Chips search={search} onChange={onChange} />}
-      <Drawer open={open} onOpenChange={setOpen} title="All filters" about="What you fill in applies at once; the address of the page holds it.">
+      <Drawer
+        open={open}
+        onOpenChange={setOpen}
+        title="All filters"
+        about="What you fill in applies at once; the address of the page holds it."
+      >
         {HEADINGS.map((heading) => (
           <fieldset key={heading} className="mb-5">
             <legend className="mb-2 text-sm font-semibold">{heading}</legend>
             <div className="grid gap-3 sm:grid-cols-2">
               {FILTERS.filter((one) => one.group === heading).map((one) => (
-                <OneFilter key={one.name} filter={one} value={search[one.name] ?? ""} onChange={(value) => set(one.name, value)} />
+                <OneFilter
+                  key={one.name}
+                  filter={one}
+                  value={search[one.name] ?? ""}
+                  onChange={(value) => set(one.name, value)}
+                />
               ))}
             </div>
           </fieldset>
@@ -62,12 +88,26 @@ function Chips({ search, onChange }: FilterProps): ReactNode {
     <ul aria-label="Filters that are on" className="flex flex-wrap items-center gap-1.5">
       {on.map(([name, value]) => (
         <li key={name} className="flex h-7 items-center rounded-full border border-line bg-card pl-2.5 text-xs">
-          <span className="text-soft">{BY_NAME.get(name)?.label}</span><span className="ml-1 font-medium">{shown(name, value)}</span>
-          <IconButton label={`Remove ${BY_NAME.get(name)?.label}`} icon="close" className="size-6!" onClick={() => onChange(withFilter(search, name, ""))} />
+          <span className="text-soft">{BY_NAME.get(name)?.label}</span>
+          <span className="ml-1 font-medium">{shown(name, value)}</span>
+          <IconButton
+            label={`Remove ${BY_NAME.get(name)?.label}`}
+            icon="close"
+            className="size-6!"
+            onClick={() => onChange(withFilter(search, name, ""))}
+          />
         </li>
       ))}
       {on.length > 1 && (
-        <li><Button kind="quiet" size="sm" onClick={() => onChange(on.reduce((now, [name]) => withFilter(now, name, ""), search))}>Remove all</Button></li>
+        <li>
+          <Button
+            kind="quiet"
+            size="sm"
+            onClick={() => onChange(on.reduce((now, [name]) => withFilter(now, name, ""), search))}
+          >
+            Remove all
+          </Button>
+        </li>
       )}
     </ul>
   );
@@ -91,8 +131,19 @@ interface OneProps {
 function OneFilter(props: OneProps): ReactNode {
   const { filter, value, onChange, hidden } = props;
   if (!filter.options) return <Typed {...props} />;
-  const options = hidden ? filter.options.map(([one, text]) => [one, one === "" ? `${filter.label}: any` : text] as const) : filter.options;
-  return <Select label={filter.label} hidden={hidden} hint={hidden ? undefined : filter.hint} value={value} onChange={(event) => onChange(event.target.value)} options={options} />;
+  const options = hidden
+    ? filter.options.map(([one, text]) => [one, one === "" ? `${filter.label}: any` : text] as const)
+    : filter.options;
+  return (
+    <Select
+      label={filter.label}
+      hidden={hidden}
+      hint={hidden ? undefined : filter.hint}
+      value={value}
+      onChange={(event) => onChange(event.target.value)}
+      options={options}
+    />
+  );
 }
 
 /** Takes effect when one stops typing, leaves the field or presses Enter. */
@@ -127,10 +178,22 @@ function Typed({ filter, value, onChange, hidden, className, placeholder }: OneP
   return (
     <>
       <Input
-        label={filter.label} hidden={hidden} hint={hidden ? undefined : filter.hint} unit={filter.unit === "USD" ? "$" : filter.unit} value={text} onChange={typed}
-        error={wrong ? "A number, such as 1.5" : null} inputMode={filter.kind === "number" ? "decimal" : undefined} className={className}
-        placeholder={placeholder ?? (hidden ? filter.label : undefined)} list={filter.facet ? list : undefined} autoComplete="off" spellCheck={false}
-        onBlur={() => settle(text)} onKeyDown={(event) => event.key === "Enter" && settle(text)} type={filter.name === "q" ? "search" : "text"}
+        label={filter.label}
+        hidden={hidden}
+        hint={hidden ? undefined : filter.hint}
+        unit={filter.unit === "USD" ? "$" : filter.unit}
+        value={text}
+        onChange={typed}
+        error={wrong ? "A number, such as 1.5" : null}
+        inputMode={filter.kind === "number" ? "decimal" : undefined}
+        className={className}
+        placeholder={placeholder ?? (hidden ? filter.label : undefined)}
+        list={filter.facet ? list : undefined}
+        autoComplete="off"
+        spellCheck={false}
+        onBlur={() => settle(text)}
+        onKeyDown={(event) => event.key === "Enter" && settle(text)}
+        type={filter.name === "q" ? "search" : "text"}
       />
       {filter.facet && <Known id={list} facet={filter.facet} />}
     </>
@@ -138,11 +201,17 @@ function Typed({ filter, value, onChange, hidden, className, placeholder }: OneP
 }
 
 function Known({ id, facet }: { id: string; facet: string }): ReactNode {
-  const facets = useQuery({ queryKey: ["facets"], queryFn: () => data(api.GET("/v1/offers/facets")), staleTime: 60_000 });
+  const facets = useQuery({
+    queryKey: ["facets"],
+    queryFn: () => data(api.GET("/v1/offers/facets")),
+    staleTime: 60_000,
+  });
   const values = facets.data?.[facet as keyof typeof facets.data] ?? [];
   return (
     <datalist id={id}>
-      {values.map((one) => <option key={one.value} value={one.value}>{`${count(one.offers)} offers`}</option>)}
+      {values.map((one) => (
+        <option key={one.value} value={one.value}>{`${count(one.offers)} offers`}</option>
+      ))}
     </datalist>
   );
 }

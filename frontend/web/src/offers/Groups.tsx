@@ -9,7 +9,15 @@ import { Empty, Fault, Loading } from "@/design/Layout";
 type Group = Schemas["OfferGroup"];
 type Name = "gpu" | "provider" | "region" | "country" | "vendor" | "market" | "count";
 
-export function Groups({ by, filters, onOpen }: { by: string; filters: Record<string, string>; onOpen: (value: string) => void }): ReactNode {
+export function Groups({
+  by,
+  filters,
+  onOpen,
+}: {
+  by: string;
+  filters: Record<string, string>;
+  onOpen: (value: string) => void;
+}): ReactNode {
   const name = by as Name;
   const groups = useQuery({
     queryKey: ["groups", by, filters],
@@ -19,7 +27,8 @@ export function Groups({ by, filters, onOpen }: { by: string; filters: Record<st
   if (groups.isPending) return <Loading lines={8} />;
   if (groups.isError) return <Fault error={groups.error} retry={() => void groups.refetch()} />;
   const rows = groups.data.results;
-  if (rows.length === 0) return <Empty icon="search" title="No offer fits" about="Loosen a filter: each chip above removes one." />;
+  if (rows.length === 0)
+    return <Empty icon="search" title="No offer fits" about="Loosen a filter: each chip above removes one." />;
   const most = Math.max(...rows.map((one) => Number(one.median_usd_per_gpu_hour)), 0.001) * 1.6;
   return (
     <div className="min-h-0 grow overflow-auto rounded-lg border border-line bg-card">
@@ -27,14 +36,30 @@ export function Groups({ by, filters, onOpen }: { by: string; filters: Record<st
         <caption className="sr-only">Offers by {by}, the cheapest first</caption>
         <thead className="sticky top-0 bg-card text-xs text-soft">
           <tr className="border-b border-line [&>th]:px-3 [&>th]:py-2 [&>th]:font-medium">
-            <th scope="col" className="text-left">{words(by === "gpu" ? "GPU" : by)}</th>
-            <th scope="col" className="num">Offers</th>
-            <th scope="col" className="num max-sm:hidden">Providers</th>
-            <th scope="col" className="num max-md:hidden">Free</th>
-            <th scope="col" className="num">Cheapest</th>
-            <th scope="col" className="num">Median</th>
-            <th scope="col" className="num max-md:hidden">Dearest</th>
-            <th scope="col" className="w-1/4 text-left max-lg:hidden">Cheapest to dearest, USD per GPU-hour</th>
+            <th scope="col" className="text-left">
+              {words(by === "gpu" ? "GPU" : by)}
+            </th>
+            <th scope="col" className="num">
+              Offers
+            </th>
+            <th scope="col" className="num max-sm:hidden">
+              Providers
+            </th>
+            <th scope="col" className="num max-md:hidden">
+              Free
+            </th>
+            <th scope="col" className="num">
+              Cheapest
+            </th>
+            <th scope="col" className="num">
+              Median
+            </th>
+            <th scope="col" className="num max-md:hidden">
+              Dearest
+            </th>
+            <th scope="col" className="w-1/4 text-left max-lg:hidden">
+              Cheapest to dearest, USD per GPU-hour
+            </th>
           </tr>
         </thead>
         <tbody>
@@ -43,7 +68,17 @@ export function Groups({ by, filters, onOpen }: { by: string; filters: Record<st
             return (
               <tr key={value} className="border-b border-line/60 hover:bg-hover [&>td]:px-3 [&>td]:py-1.5">
                 <th scope="row" className="px-3 text-left font-medium">
-                  {value ? <button type="button" className="min-h-6 rounded-sm text-left text-accent underline-offset-3 hover:underline" onClick={() => onOpen(value)}>{by === "market" ? words(value) : value}</button> : <span className="text-soft">Not known</span>}
+                  {value ? (
+                    <button
+                      type="button"
+                      className="min-h-6 rounded-sm text-left text-accent underline-offset-3 hover:underline"
+                      onClick={() => onOpen(value)}
+                    >
+                      {by === "market" ? words(value) : value}
+                    </button>
+                  ) : (
+                    <span className="text-soft">Not known</span>
+                  )}
                 </th>
                 <td className="num">{count(row.offers)}</td>
                 <td className="num max-sm:hidden">{count(row.providers)}</td>
@@ -51,7 +86,9 @@ export function Groups({ by, filters, onOpen }: { by: string; filters: Record<st
                 <td className="num font-semibold">{price(row.min_usd_per_gpu_hour)}</td>
                 <td className="num">{price(row.median_usd_per_gpu_hour)}</td>
                 <td className="num max-md:hidden">{price(row.max_usd_per_gpu_hour)}</td>
-                <td className="max-lg:hidden"><Span row={row} most={most} /></td>
+                <td className="max-lg:hidden">
+                  <Span row={row} most={most} />
+                </td>
               </tr>
             );
           })}
@@ -64,7 +101,11 @@ export function Groups({ by, filters, onOpen }: { by: string; filters: Record<st
 /** The range as a line with the median on it; what is beyond the scale is cut. */
 function Span({ row, most }: { row: Group; most: number }): ReactNode {
   const at = (usd: string) => Math.min(100, (Number(usd) / most) * 100);
-  const [low, middle, high] = [at(row.min_usd_per_gpu_hour), at(row.median_usd_per_gpu_hour), at(row.max_usd_per_gpu_hour)];
+  const [low, middle, high] = [
+    at(row.min_usd_per_gpu_hour),
+    at(row.median_usd_per_gpu_hour),
+    at(row.max_usd_per_gpu_hour),
+  ];
   return (
     <svg width="100%" height="14" aria-hidden="true" className="block">
       <line x1={`${low}%`} x2={`${high}%`} y1="7" y2="7" className="stroke-edge" strokeWidth="2" />

@@ -25,20 +25,41 @@ export function OfferDrawer({ offer, live, picked, onPick, onClose }: Props): Re
   const now = offer && (told?.offer ?? offer);
   return (
     <Drawer
-      open={now !== null} onOpenChange={(open) => !open && onClose()} wide
-      title={now ? `${now.accelerators} × ${now.accelerator}` : ""} about={now ? `${now.provider}, ${now.region}${now.country ? `, ${now.country}` : ""} · ${words(now.market)} · ${now.instance_type}` : undefined}
+      open={now !== null}
+      onOpenChange={(open) => !open && onClose()}
+      wide
+      title={now ? `${now.accelerators} × ${now.accelerator}` : ""}
+      about={
+        now
+          ? `${now.provider}, ${now.region}${now.country ? `, ${now.country}` : ""} · ${words(now.market)} · ${now.instance_type}`
+          : undefined
+      }
     >
       {now && (
         <>
-          {told?.gone && <p role="status" className="mb-3 rounded-md bg-warn-wash px-3 py-2 text-sm text-warn">Its provider no longer offers it.</p>}
+          {told?.gone && (
+            <p role="status" className="mb-3 rounded-md bg-warn-wash px-3 py-2 text-sm text-warn">
+              Its provider no longer offers it.
+            </p>
+          )}
           <dl className="mb-4 flex flex-wrap gap-x-8 gap-y-3">
             <Figure label="Each GPU, an hour" value={price(now.usd_per_gpu_hour)} unit="USD" />
             <Figure label="The machine, an hour" value={price(now.usd_per_hour)} unit="USD" />
             <Figure label="Stock" value={<Stock offer={now} />} />
           </dl>
           <div className="mb-5 flex flex-wrap gap-2">
-            {now.leasable && !told?.gone && <Link to="/launch" search={{ offers: String(now.id) }} className={`${buttonClass("primary")} no-underline`}>Train with this</Link>}
-            <Button icon={picked ? "check" : "plus"} aria-pressed={picked} onClick={() => onPick(now.id)}>{picked ? "Picked" : "Pick to compare"}</Button>
+            {now.leasable && !told?.gone && (
+              <Link
+                to="/launch"
+                search={{ offers: String(now.id) }}
+                className={`${buttonClass("primary")} no-underline`}
+              >
+                Train with this
+              </Link>
+            )}
+            <Button icon={picked ? "check" : "plus"} aria-pressed={picked} onClick={() => onPick(now.id)}>
+              {picked ? "Picked" : "Pick to compare"}
+            </Button>
           </div>
           <PriceHistory offer={now} />
           <Facts offer={now} />
@@ -48,32 +69,66 @@ export function OfferDrawer({ offer, live, picked, onPick, onClose }: Props): Re
   );
 }
 
-const SPANS = [["7", "7 days"], ["30", "30 days"], ["90", "90 days"], ["365", "A year"]] as const;
+const SPANS = [
+  ["7", "7 days"],
+  ["30", "30 days"],
+  ["90", "90 days"],
+  ["365", "A year"],
+] as const;
 
 function PriceHistory({ offer }: { offer: Offer }): ReactNode {
   const [days, setDays] = useState("30");
   const { accelerator: gpu, provider, region, market } = offer;
   const history = useQuery({
     queryKey: ["history", gpu, provider, region, market, days],
-    queryFn: () => data(api.GET("/v1/offers/history", { params: { query: { gpu, provider, region, market, days: Number(days) } } })),
+    queryFn: () =>
+      data(api.GET("/v1/offers/history", { params: { query: { gpu, provider, region, market, days: Number(days) } } })),
   });
   const points = history.data?.results[0]?.points ?? [];
   const numbers = (key: "min" | "median" | "max") => points.map((one) => Number(one[key]));
   return (
     <section className="mb-6">
       <div className="mb-1 flex flex-wrap items-center justify-between gap-2">
-        <h3 className="text-sm font-semibold">{gpu} at {provider} {region}, USD per GPU-hour</h3>
+        <h3 className="text-sm font-semibold">
+          {gpu} at {provider} {region}, USD per GPU-hour
+        </h3>
         <div role="group" aria-label="Time" className="flex">
-          {SPANS.map(([value, text]) => <Button key={value} kind="quiet" size="sm" aria-pressed={days === value} className="aria-pressed:bg-accent-wash aria-pressed:text-accent-strong" onClick={() => setDays(value)}>{text}</Button>)}
+          {SPANS.map(([value, text]) => (
+            <Button
+              key={value}
+              kind="quiet"
+              size="sm"
+              aria-pressed={days === value}
+              className="aria-pressed:bg-accent-wash aria-pressed:text-accent-strong"
+              onClick={() => setDays(value)}
+            >
+              {text}
+            </Button>
+          ))}
         </div>
       </div>
-      {history.isError ? <Fault error={history.error} retry={() => void history.refetch()} />
-        : history.isSuccess && points.length < 2 ? <Empty icon="clock" title="No history yet" about="Prices are written down from the first time an offer is seen, whenever they change." />
-        : <Chart
-            label={`Price of ${gpu}`} height={200} format={(usd) => price(usd)} xs={points.map((one) => Date.parse(one.at) / 1000)}
-            lines={[{ label: "Median", values: numbers("median"), low: numbers("min"), high: numbers("max"), stepped: true }]}
-          />}
-      <p className="text-xs text-soft">All machines with this GPU there: the median, with the cheapest and the dearest around it. Times in {zone()}.</p>
+      {history.isError ? (
+        <Fault error={history.error} retry={() => void history.refetch()} />
+      ) : history.isSuccess && points.length < 2 ? (
+        <Empty
+          icon="clock"
+          title="No history yet"
+          about="Prices are written down from the first time an offer is seen, whenever they change."
+        />
+      ) : (
+        <Chart
+          label={`Price of ${gpu}`}
+          height={200}
+          format={(usd) => price(usd)}
+          xs={points.map((one) => Date.parse(one.at) / 1000)}
+          lines={[
+            { label: "Median", values: numbers("median"), low: numbers("min"), high: numbers("max"), stepped: true },
+          ]}
+        />
+      )}
+      <p className="text-xs text-soft">
+        All machines with this GPU there: the median, with the cheapest and the dearest around it. Times in {zone()}.
+      </p>
     </section>
   );
 }
@@ -92,17 +147,35 @@ function Facts({ offer }: { offer: Offer }): ReactNode {
     ["Up, share of time", percent(offer.reliability, 1)],
     ["Chance to lose it in an hour", percent(offer.interruptions_per_hour, 1)],
     ["Chance of a launch", percent(offer.placement_score)],
-    ["Carbon of the grid", offer.gco2_per_kwh === null ? NOTHING : <>{count(Math.round(offer.gco2_per_kwh))} gCO₂e/kWh <span className="text-soft">{offer.carbon_source}</span></>],
+    [
+      "Carbon of the grid",
+      offer.gco2_per_kwh === null ? (
+        NOTHING
+      ) : (
+        <>
+          {count(Math.round(offer.gco2_per_kwh))} gCO₂e/kWh <span className="text-soft">{offer.carbon_source}</span>
+        </>
+      ),
+    ],
     ["Zone", offer.zone || NOTHING],
     ["Until", offer.ends_at ? instant(offer.ends_at) : "no end is known"],
     ["Price in force since", instant(offer.changed_at)],
-    ["Last seen", <>{instant(offer.seen_at)}{offer.stale && <span className="text-warn"> (stale)</span>}</>],
+    [
+      "Last seen",
+      <>
+        {instant(offer.seen_at)}
+        {offer.stale && <span className="text-warn"> (stale)</span>}
+      </>,
+    ],
     ["Rented here", offer.leasable ? "yes" : "no: the broker knows its price, but has no account there"],
   ];
   return (
     <dl className="grid grid-cols-[minmax(9rem,auto)_1fr] gap-x-6 text-sm">
       {rows.map(([name, value]) => (
-        <div key={name} className="col-span-2 grid grid-cols-subgrid border-b border-line/60 py-1.5"><dt className="text-soft">{name}</dt><dd>{value}</dd></div>
+        <div key={name} className="col-span-2 grid grid-cols-subgrid border-b border-line/60 py-1.5">
+          <dt className="text-soft">{name}</dt>
+          <dd>{value}</dd>
+        </div>
       ))}
     </dl>
   );

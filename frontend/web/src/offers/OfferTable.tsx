@@ -2,7 +2,17 @@
 
 import { createColumnHelper, tableFeatures, columnVisibilityFeature, useTable } from "@tanstack/react-table";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { memo, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
+import {
+  memo,
+  useCallback,
+  useEffect,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState,
+  type KeyboardEvent,
+  type ReactNode,
+} from "react";
 import { Check } from "@/design/Field";
 import { count, price } from "@/design/format";
 import { Icon } from "@/design/icons";
@@ -38,7 +48,12 @@ export function OfferTable(props: OfferTableProps): ReactNode {
   const columnVisibility = useMemo(() => visibility(width, hidden), [width, hidden]);
   const table = useTable({ features, columns: DEFINITIONS, data: offers as Offer[], state: { columnVisibility } });
   const columns = table.getVisibleLeafColumns().map((one) => BY_ID.get(one.id) as Column);
-  const rows = useVirtualizer({ count: offers.length, getScrollElement: () => scroller.current, estimateSize: () => ROW_PX, overscan: 12 });
+  const rows = useVirtualizer({
+    count: offers.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: () => ROW_PX,
+    overscan: 12,
+  });
   const items = rows.getVirtualItems();
   const last = items.at(-1)?.index ?? 0;
 
@@ -56,18 +71,30 @@ export function OfferTable(props: OfferTableProps): ReactNode {
     if (last >= offers.length - 60) onMore();
   }, [last, offers.length, onMore]);
 
-  const focusRow = useCallback((index: number) => {
-    setActive(index);
-    rows.scrollToIndex(index);
-    requestAnimationFrame(() => scroller.current?.querySelector<HTMLElement>(`[data-index="${index}"]`)?.focus({ preventScroll: true }));
-  }, [rows]);
+  const focusRow = useCallback(
+    (index: number) => {
+      setActive(index);
+      rows.scrollToIndex(index);
+      requestAnimationFrame(() =>
+        scroller.current?.querySelector<HTMLElement>(`[data-index="${index}"]`)?.focus({ preventScroll: true }),
+      );
+    },
+    [rows],
+  );
 
   function onKeyDown(event: KeyboardEvent) {
     const row = (event.target as HTMLElement).closest<HTMLElement>("[data-index]");
     if (!row) return;
     const index = Number(row.dataset.index);
     const screenful = Math.max(1, Math.floor((scroller.current?.clientHeight ?? 0) / ROW_PX) - 2);
-    const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: screenful, PageUp: -screenful, Home: -offers.length, End: offers.length };
+    const steps: Record<string, number> = {
+      ArrowDown: 1,
+      ArrowUp: -1,
+      PageDown: screenful,
+      PageUp: -screenful,
+      Home: -offers.length,
+      End: offers.length,
+    };
     const offer = offers[index];
     if (event.key in steps) focusRow(Math.min(offers.length - 1, Math.max(0, index + (steps[event.key] as number))));
     else if (event.key === "Enter" && offer && event.target === row) props.onOpen(offer);
@@ -79,20 +106,44 @@ export function OfferTable(props: OfferTableProps): ReactNode {
   const grid = `2rem ${columns.map((one) => one.width).join(" ")}`;
   return (
     <div
-      ref={scroller} role="grid" aria-label="Offers" aria-rowcount={total ?? offers.length} aria-colcount={columns.length + 1}
-      onKeyDown={onKeyDown} tabIndex={-1} className="relative min-h-0 grow overflow-auto rounded-lg border border-line bg-card"
+      ref={scroller}
+      role="grid"
+      aria-label="Offers"
+      aria-rowcount={total ?? offers.length}
+      aria-colcount={columns.length + 1}
+      onKeyDown={onKeyDown}
+      tabIndex={-1}
+      className="relative min-h-0 grow overflow-auto rounded-lg border border-line bg-card"
     >
-      <div role="row" className="sticky top-0 z-10 grid items-center gap-x-3 border-b border-line bg-card px-3 text-xs text-soft" style={{ gridTemplateColumns: grid, height: 34 }}>
-        <span role="columnheader"><span className="sr-only">Picked</span></span>
-        {columns.map((one) => <Head key={one.id} column={one} sort={props.sort} onSort={props.onSort} />)}
+      <div
+        role="row"
+        className="sticky top-0 z-10 grid items-center gap-x-3 border-b border-line bg-card px-3 text-xs text-soft"
+        style={{ gridTemplateColumns: grid, height: 34 }}
+      >
+        <span role="columnheader">
+          <span className="sr-only">Picked</span>
+        </span>
+        {columns.map((one) => (
+          <Head key={one.id} column={one} sort={props.sort} onSort={props.onSort} />
+        ))}
       </div>
       <div style={{ height: rows.getTotalSize() }} className="relative">
         {items.map((item) => {
           const offer = offers[item.index] as Offer;
           return (
             <Row
-              key={offer.id} offer={offer} index={item.index} start={item.start} grid={grid} columns={columns} live={props.live}
-              picked={props.picks.has(offer.id)} active={item.index === active} onPick={props.onPick} onOpen={props.onOpen} onActive={setActive}
+              key={offer.id}
+              offer={offer}
+              index={item.index}
+              start={item.start}
+              grid={grid}
+              columns={columns}
+              live={props.live}
+              picked={props.picks.has(offer.id)}
+              active={item.index === active}
+              onPick={props.onPick}
+              onOpen={props.onOpen}
+              onActive={setActive}
             />
           );
         })}
@@ -110,13 +161,24 @@ function Head({ column, sort, onSort }: { column: Column; sort: string; onSort: 
   const direction = name && sort === name ? "ascending" : name && sort === `-${name}` ? "descending" : undefined;
   const align = column.right ? "justify-end text-right" : "";
   return (
-    <span role="columnheader" aria-sort={direction} title={column.about} className={`flex min-w-0 font-medium ${align}`}>
+    <span
+      role="columnheader"
+      aria-sort={direction}
+      title={column.about}
+      className={`flex min-w-0 font-medium ${align}`}
+    >
       {name ? (
-        <button type="button" onClick={() => onSort(name)} className={`flex min-h-6 items-center gap-1 rounded-sm whitespace-nowrap hover:text-ink ${direction ? "text-ink" : ""}`}>
+        <button
+          type="button"
+          onClick={() => onSort(name)}
+          className={`flex min-h-6 items-center gap-1 rounded-sm whitespace-nowrap hover:text-ink ${direction ? "text-ink" : ""}`}
+        >
           {column.head}
           {direction && <Icon name={direction === "ascending" ? "up" : "down"} size={11} />}
         </button>
-      ) : <span className="whitespace-nowrap">{column.head}</span>}
+      ) : (
+        <span className="whitespace-nowrap">{column.head}</span>
+      )}
     </span>
   );
 }
@@ -135,20 +197,53 @@ interface RowProps {
   onActive: (index: number) => void;
 }
 
-const Row = memo(function Row({ offer, index, start, grid, columns, live, picked, active, onPick, onOpen, onActive }: RowProps): ReactNode {
+const Row = memo(function Row({
+  offer,
+  index,
+  start,
+  grid,
+  columns,
+  live,
+  picked,
+  active,
+  onPick,
+  onOpen,
+  onActive,
+}: RowProps): ReactNode {
   const told = useLive(live, offer.id);
   const now = told?.offer ?? offer;
   const name = `${now.accelerators} × ${now.accelerator} at ${now.provider} ${now.region}`;
   return (
+    // eslint-disable-next-line jsx-a11y/click-events-have-key-events -- The grid around it takes the keys of all rows.
     <div
-      role="row" data-index={index} aria-rowindex={index + 2} aria-selected={picked} tabIndex={active ? 0 : -1} aria-label={told?.gone ? `${name}, no longer offered` : undefined}
-      onClick={(event) => !(event.target as HTMLElement).closest("label") && onOpen(now)} onFocus={() => onActive(index)}
+      role="row"
+      data-index={index}
+      aria-rowindex={index + 2}
+      aria-selected={picked}
+      tabIndex={active ? 0 : -1}
+      aria-label={told?.gone ? `${name}, no longer offered` : undefined}
+      onClick={(event) => !(event.target as HTMLElement).closest("label") && onOpen(now)}
+      onFocus={() => onActive(index)}
       className={`absolute inset-x-0 top-0 grid cursor-pointer items-center gap-x-3 border-b border-line/60 px-3 text-sm tabular-nums hover:bg-hover focus-visible:outline-offset-[-2px] ${picked ? "bg-accent-wash" : ""} ${told?.gone ? "text-soft line-through" : ""}`}
       style={{ gridTemplateColumns: grid, height: ROW_PX, transform: `translateY(${start}px)` }}
     >
-      <span role="gridcell"><Check bare label={`Pick ${name} for ${price(now.usd_per_gpu_hour)}`} checked={picked} onChange={() => onPick(offer.id)} tabIndex={active ? 0 : -1} /></span>
+      <span role="gridcell">
+        <Check
+          bare
+          label={`Pick ${name} for ${price(now.usd_per_gpu_hour)}`}
+          checked={picked}
+          onChange={() => onPick(offer.id)}
+          tabIndex={active ? 0 : -1}
+        />
+      </span>
       {columns.map((column) => (
-        <span key={column.id} role="gridcell" className={`flex min-w-0 ${column.right ? "justify-end text-right" : ""}`}>{column.cell(now, told?.changes ?? 0)}</span>
+        <span
+          key={column.id}
+          role="gridcell"
+          className={`flex min-w-0 ${column.right ? "justify-end text-right" : ""}`}
+        >
+          {column.cell(now, told?.changes ?? 0)}
+        </span>
       ))}
     </div>
   );

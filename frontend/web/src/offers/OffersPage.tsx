@@ -26,7 +26,10 @@ const route = getRouteApi("/own/offers");
 export function OffersPage(): ReactNode {
   const search: OfferSearch = route.useSearch();
   const navigate = route.useNavigate();
-  const go = useCallback((next: OfferSearch) => void navigate({ search: next, replace: true, resetScroll: false }), [navigate]);
+  const go = useCallback(
+    (next: OfferSearch) => void navigate({ search: next, replace: true, resetScroll: false }),
+    [navigate],
+  );
   const [live] = useState(() => new LiveOffers());
   const [compare, setCompare] = useState(false);
   const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
@@ -39,8 +42,16 @@ export function OffersPage(): ReactNode {
 
   useEffect(() => follow(live, filters), [live, filters]);
 
-  const pick = useCallback((id: number) => void navigate({ search: (now: OfferSearch) => togglePick(now, id), replace: true, resetScroll: false }), [navigate]);
-  const open = useCallback((offer: Offer) => void navigate({ search: (now: OfferSearch) => ({ ...now, open: String(offer.id) }), resetScroll: false }), [navigate]);
+  const pick = useCallback(
+    (id: number) =>
+      void navigate({ search: (now: OfferSearch) => togglePick(now, id), replace: true, resetScroll: false }),
+    [navigate],
+  );
+  const open = useCallback(
+    (offer: Offer) =>
+      void navigate({ search: (now: OfferSearch) => ({ ...now, open: String(offer.id) }), resetScroll: false }),
+    [navigate],
+  );
   const without = (name: string) => Object.fromEntries(Object.entries(search).filter(([one]) => one !== name));
 
   return (
@@ -48,30 +59,69 @@ export function OffersPage(): ReactNode {
       <PageHead title="Offers" about={<Summary total={book.total} shown={book.offers.length} live={live} />}>
         <div className="w-44">
           <Select
-            label="Grouped by" hidden value={search.group ?? ""} options={[["", "Every offer"], ...GROUPS.map(([name, text]) => [name, `By ${text}`] as const)]}
+            label="Grouped by"
+            hidden
+            value={search.group ?? ""}
+            options={[["", "Every offer"], ...GROUPS.map(([name, text]) => [name, `By ${text}`] as const)]}
             onChange={(event) => go(event.target.value ? { ...search, group: event.target.value } : without("group"))}
           />
         </div>
         {!search.group && <Columns hidden={hidden} onChange={setHidden} />}
-        <Button icon="columns" disabled={picks.size === 0} onClick={() => setCompare(true)}>Compare{picks.size > 0 ? ` ${picks.size}` : ""}</Button>
+        <Button icon="columns" disabled={picks.size === 0} onClick={() => setCompare(true)}>
+          Compare{picks.size > 0 ? ` ${picks.size}` : ""}
+        </Button>
       </PageHead>
       <Filters search={search} onChange={go} />
       {search.group ? (
-        <Groups by={search.group} filters={filters} onOpen={(value) => go(withFilter(without("group"), search.group as string, value))} />
+        <Groups
+          by={search.group}
+          filters={filters}
+          onOpen={(value) => go(withFilter(without("group"), search.group as string, value))}
+        />
       ) : (
         <>
           <News live={live} onShow={book.again} />
-          {book.error ? <Fault error={book.error} retry={book.again} />
-            : book.pending ? <Loading lines={14} label="Offers are on their way" />
-            : book.offers.length === 0 ? <Nothing filters={filters} onClear={() => go(Object.fromEntries(Object.entries(search).filter(([name]) => !(name in filters))))} />
-            : <OfferTable
-                offers={book.offers} total={book.total} live={live} sort={sortOf(search)} picks={picks} hidden={hidden} onPick={pick} onOpen={open} onMore={book.more}
-                onSort={(column) => { const next = nextSort(search, column); go(next ? { ...search, sort: next } : without("sort")); }}
-              />}
+          {book.error ? (
+            <Fault error={book.error} retry={book.again} />
+          ) : book.pending ? (
+            <Loading lines={14} label="Offers are on their way" />
+          ) : book.offers.length === 0 ? (
+            <Nothing
+              filters={filters}
+              onClear={() => go(Object.fromEntries(Object.entries(search).filter(([name]) => !(name in filters))))}
+            />
+          ) : (
+            <OfferTable
+              offers={book.offers}
+              total={book.total}
+              live={live}
+              sort={sortOf(search)}
+              picks={picks}
+              hidden={hidden}
+              onPick={pick}
+              onOpen={open}
+              onMore={book.more}
+              onSort={(column) => {
+                const next = nextSort(search, column);
+                go(next ? { ...search, sort: next } : without("sort"));
+              }}
+            />
+          )}
         </>
       )}
-      <OfferDrawer offer={chosen.get(opened) ?? null} live={live} picked={picks.has(opened)} onPick={pick} onClose={() => void navigate({ search: without("open"), resetScroll: false })} />
-      <Compare open={compare} onOpenChange={setCompare} offers={[...picks].flatMap((id) => chosen.get(id) ?? [])} onDrop={pick} />
+      <OfferDrawer
+        offer={chosen.get(opened) ?? null}
+        live={live}
+        picked={picks.has(opened)}
+        onPick={pick}
+        onClose={() => void navigate({ search: without("open"), resetScroll: false })}
+      />
+      <Compare
+        open={compare}
+        onOpenChange={setCompare}
+        offers={[...picks].flatMap((id) => chosen.get(id) ?? [])}
+        onDrop={pick}
+      />
     </div>
   );
 }
@@ -88,7 +138,14 @@ interface Book {
 function useBook(filters: Record<string, string>, sort: string, live: LiveOffers, enabled: boolean): Book {
   const pages = useInfiniteQuery({
     queryKey: ["offers", filters, sort],
-    queryFn: ({ pageParam }) => data(api.GET("/v1/offers", { params: { query: { ...filters, sort, limit: PAGE, ...(pageParam ? { cursor: pageParam } : { total: true }) } } })),
+    queryFn: ({ pageParam }) =>
+      data(
+        api.GET("/v1/offers", {
+          params: {
+            query: { ...filters, sort, limit: PAGE, ...(pageParam ? { cursor: pageParam } : { total: true }) },
+          },
+        }),
+      ),
     initialPageParam: "",
     getNextPageParam: (last) => last.next ?? undefined,
     placeholderData: keepPreviousData,
@@ -103,7 +160,14 @@ function useBook(filters: Record<string, string>, sort: string, live: LiveOffers
     if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
   }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
   const again = useCallback(() => void refetch().then(() => live.reset()), [refetch, live]);
-  return { offers, total: pages.data?.pages[0]?.count ?? null, pending: pages.isPending, error: pages.data ? null : pages.error, more, again };
+  return {
+    offers,
+    total: pages.data?.pages[0]?.count ?? null,
+    pending: pages.isPending,
+    error: pages.data ? null : pages.error,
+    more,
+    again,
+  };
 }
 
 /** A price that moved between two pages puts its offer on both. */
@@ -138,7 +202,12 @@ function Summary({ total, shown, live }: { total: number | null; shown: number; 
     <>
       {plural(total ?? shown, "offer")}, USD before tax ·{" "}
       <span role="status" className="inline-flex items-center gap-1">
-        <Icon name={state === "live" ? "pulse" : "clock"} size={13} className={state === "live" ? "text-good" : "text-warn"} /> {said}
+        <Icon
+          name={state === "live" ? "pulse" : "clock"}
+          size={13}
+          className={state === "live" ? "text-good" : "text-warn"}
+        />{" "}
+        {said}
       </span>
     </>
   );
@@ -147,23 +216,41 @@ function Summary({ total, shown, live }: { total: number | null; shown: number; 
 function News({ live, onShow }: { live: LiveOffers; onShow: () => void }): ReactNode {
   const { fresh, moved } = useNews(live);
   if (fresh === 0 && moved === 0) return null;
-  const parts = [fresh > 0 ? `${plural(fresh, "new offer")}` : "", moved > 0 ? `${plural(moved, "price")} moved` : ""].filter(Boolean);
+  const parts = [
+    fresh > 0 ? `${plural(fresh, "new offer")}` : "",
+    moved > 0 ? `${plural(moved, "price")} moved` : "",
+  ].filter(Boolean);
   return (
     <div className="mb-2 flex items-center gap-2 text-sm text-soft">
       <span role="status">{parts.join(", ")}</span>
-      <Button size="sm" kind="quiet" className="text-accent" onClick={onShow}>Sort anew</Button>
+      <Button size="sm" kind="quiet" className="text-accent" onClick={onShow}>
+        Sort anew
+      </Button>
     </div>
   );
 }
 
-function Columns({ hidden, onChange }: { hidden: ReadonlySet<string>; onChange: (now: ReadonlySet<string>) => void }): ReactNode {
+function Columns({
+  hidden,
+  onChange,
+}: {
+  hidden: ReadonlySet<string>;
+  onChange: (now: ReadonlySet<string>) => void;
+}): ReactNode {
   return (
     <Pop label="Columns" trigger={<Button icon="columns">Columns</Button>}>
       <div className="flex flex-col gap-1">
         {COLUMNS.filter((one) => one.id !== "gpu" && one.id !== "price").map((one) => (
           <Check
-            key={one.id} label={one.head} checked={!hidden.has(one.id)}
-            onChange={(event) => { const now = new Set(hidden); if (event.target.checked) now.delete(one.id); else now.add(one.id); onChange(now); }}
+            key={one.id}
+            label={one.head}
+            checked={!hidden.has(one.id)}
+            onChange={(event) => {
+              const now = new Set(hidden);
+              if (event.target.checked) now.delete(one.id);
+              else now.add(one.id);
+              onChange(now);
+            }}
           />
         ))}
       </div>
@@ -173,9 +260,20 @@ function Columns({ hidden, onChange }: { hidden: ReadonlySet<string>; onChange: 
 
 function Nothing({ filters, onClear }: { filters: Record<string, string>; onClear: () => void }): ReactNode {
   const many = Object.keys(filters).length;
-  if (many === 0) return <Empty icon="offers" title="The book is empty" about="Prices are read every few minutes once the broker knows a source. An operator connects clouds with `yard provider add`, or lends a machine with `yard host add`." />;
+  if (many === 0)
+    return (
+      <Empty
+        icon="offers"
+        title="The book is empty"
+        about="Prices are read every few minutes once the broker knows a source. An operator connects clouds with `yard provider add`, or lends a machine with `yard host add`."
+      />
+    );
   return (
-    <Empty icon="filter" title="No offer fits" about={`${count(many)} filter${many === 1 ? " is" : "s are"} on. Remove one, or all.`}>
+    <Empty
+      icon="filter"
+      title="No offer fits"
+      about={`${count(many)} filter${many === 1 ? " is" : "s are"} on. Remove one, or all.`}
+    >
       <Button onClick={onClear}>Remove all filters</Button>
     </Empty>
   );

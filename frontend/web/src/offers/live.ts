@@ -112,13 +112,22 @@ export function follow(live: LiveOffers, filters: Record<string, string>): () =>
 }
 
 export function useLive(live: LiveOffers, id: number): Live | undefined {
-  return useSyncExternalStore((listener) => live.onRow(id, listener), () => live.get(id));
+  return useSyncExternalStore(
+    (listener) => live.onRow(id, listener),
+    () => live.get(id),
+  );
 }
 
 export function useNews(live: LiveOffers): LiveOffers["news"] {
-  return useSyncExternalStore((listener) => live.onNews(listener), () => live.news);
+  return useSyncExternalStore(
+    (listener) => live.onNews(listener),
+    () => live.news,
+  );
 }
 
 export function useStreamState(live: LiveOffers): StreamState {
-  return useSyncExternalStore((listener) => live.onNews(listener), () => live.state);
+  return useSyncExternalStore(
+    (listener) => live.onNews(listener),
+    () => live.state,
+  );
 }

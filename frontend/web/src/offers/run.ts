@@ -26,7 +26,10 @@ export function keepRun(run: Run): void {
 }
 
 /** Time and money by the price list alone: no start, no loss, no storage. */
-export function estimated(offer: Pick<Offer, "accelerators" | "usd_per_hour">, run: Run): { finish_s: number | null; cost_usd: number | null } {
+export function estimated(
+  offer: Pick<Offer, "accelerators" | "usd_per_hour">,
+  run: Run,
+): { finish_s: number | null; cost_usd: number | null } {
   if (run.samples === 0 || run.speed === 0) return { finish_s: null, cost_usd: null };
   const finish_s = run.samples / (run.speed * offer.accelerators);
   return { finish_s, cost_usd: (finish_s / 3600) * Number(offer.usd_per_hour) };

@@ -1,12 +1,21 @@
 import { describe, expect, it } from "vitest";
 import schema from "../../../../docs/openapi.json";
 import { FILTERS, SAME_AS } from "./filters";
-import { filtersOf, nextSort, parseSearch, picksOf, readOfferSearch, stringifySearch, togglePick, withFilter } from "./search";
+import {
+  filtersOf,
+  nextSort,
+  parseSearch,
+  picksOf,
+  readOfferSearch,
+  stringifySearch,
+  togglePick,
+  withFilter,
+} from "./search";
 
 describe("the list of filters", () => {
   it("is the API's", () => {
     const parameters = schema.paths["/v1/offers"].get.parameters.map((one) => one.name);
-    const controls = ["sort", "limit", "cursor", "group_by"];
+    const controls = ["sort", "limit", "cursor", "total"];
     const api = parameters.filter((name) => !controls.includes(name) && !(name in SAME_AS));
     expect(FILTERS.map((one) => one.name).sort()).toEqual(api.sort());
   });
@@ -14,16 +23,27 @@ describe("the list of filters", () => {
 
 describe("the address", () => {
   it("is read back as it was written", () => {
-    const search = { gpu: "H100,A100", max_usd_per_gpu_hour: "2.5", region: "home/berlin", sort: "-memory_gib", pick: "3,4" };
-    expect(stringifySearch(search)).toBe("?gpu=H100,A100&max_usd_per_gpu_hour=2.5&region=home/berlin&sort=-memory_gib&pick=3,4");
+    const search = {
+      gpu: "H100,A100",
+      max_usd_per_gpu_hour: "2.5",
+      region: "home/berlin",
+      sort: "-memory_gib",
+      pick: "3,4",
+    };
+    expect(stringifySearch(search)).toBe(
+      "?gpu=H100,A100&max_usd_per_gpu_hour=2.5&region=home/berlin&sort=-memory_gib&pick=3,4",
+    );
     expect(readOfferSearch(parseSearch(stringifySearch(search)))).toEqual(search);
   });
 
   it("loses what means nothing", () => {
-    expect(readOfferSearch({ gpu: " ", colour: "red", sort: "beauty", group: "weather", accelerator: "T4", count: 8 })).toEqual({ gpu: "T4", count: "8" });
+    expect(
+      readOfferSearch({ gpu: " ", colour: "red", sort: "beauty", group: "weather", accelerator: "T4", count: 8 }),
+    ).toEqual({ gpu: "T4", count: "8" });
   });
 
-  it("tells filters from the rest", () => expect(filtersOf({ gpu: "T4", sort: "id", open: "3", pick: "1" })).toEqual({ gpu: "T4" }));
+  it("tells filters from the rest", () =>
+    expect(filtersOf({ gpu: "T4", sort: "id", open: "3", pick: "1" })).toEqual({ gpu: "T4" }));
 });
 
 describe("changes", () => {

@@ -37,7 +37,10 @@ export function nextSort(search: OfferSearch, column: string): string | undefine
 }
 
 export function picksOf(search: OfferSearch): number[] {
-  return (search.pick ?? "").split(",").map(Number).filter((one) => Number.isInteger(one) && one > 0);
+  return (search.pick ?? "")
+    .split(",")
+    .map(Number)
+    .filter((one) => Number.isInteger(one) && one > 0);
 }
 
 /** With this offer picked, or no longer. */
@@ -60,7 +63,8 @@ export function parseSearch(text: string): Record<string, string> {
 
 export function stringifySearch(search: Record<string, unknown>): string {
   const params = new URLSearchParams();
-  for (const [name, value] of Object.entries(search)) if (value !== undefined && value !== null && value !== "") params.set(name, String(value));
+  for (const [name, value] of Object.entries(search))
+    if (value !== undefined && value !== null && value !== "") params.set(name, String(value));
   // Commas and slashes are allowed in a query and easier to read.
   const text = params.toString().replaceAll("%2C", ",").replaceAll("%2F", "/");
   return text ? `?${text}` : "";

@@ -27,7 +27,11 @@ async function fetchThem(): Promise<void> {
   if (ids.length === 0) return;
   try {
     const answer = await data(api.GET("/v1/offers/sparks", { params: { query: { offers: ids.join(",") } } }));
-    for (const one of answer.results) known.set(one.offer, one.usd_per_gpu_hour.map((usd) => (usd === null ? null : Number(usd))));
+    for (const one of answer.results)
+      known.set(
+        one.offer,
+        one.usd_per_gpu_hour.map((usd) => (usd === null ? null : Number(usd))),
+      );
   } catch {
     return; // A row without its line is still a row; the next scroll asks again.
   }
