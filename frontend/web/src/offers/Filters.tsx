@@ -12,6 +12,7 @@ import { BY_NAME, FILTERS, type Filter } from "./filters";
 import { filtersOf, withFilter, type OfferSearch } from "./search";
 
 const IN_SIGHT = ["gpu", "provider", "market", "max_usd_per_gpu_hour", "leasable"] as const;
+const ALWAYS_SEEN = ["q", ...IN_SIGHT] as const;
 const SETTLES_MS = 250;
 const HEADINGS = ["GPU", "Price", "Terms", "Place", "Trust", "Machine", "Network", "Freshness"] as const;
 
@@ -30,7 +31,7 @@ export function Filters({ search, onChange }: FilterProps): ReactNode {
     <search className="mb-3 space-y-2">
       <div className="flex flex-wrap items-end gap-2">
         <div className="relative min-w-48 grow basis-56">
-          <Icon name="search" className="absolute top-2.5 left-2.5 text-soft" />
+          <Icon name="search" className="pointer-events-none absolute top-2.5 left-2.5 z-10 text-soft" />
           <Typed
             filter={BY_NAME.get("q") as Filter}
             value={search.q ?? ""}
@@ -43,7 +44,7 @@ export function Filters({ search, onChange }: FilterProps): ReactNode {
         {IN_SIGHT.map((name) => {
           const filter = BY_NAME.get(name) as Filter;
           return (
-            <div key={name} className="w-36 max-sm:w-[calc(50%-0.25rem)]">
+            <div key={name} className="w-36 max-sm:hidden">
               <OneFilter filter={filter} value={search[name] ?? ""} onChange={(value) => set(name, value)} hidden />
             </div>
           );
@@ -87,7 +88,10 @@ function Chips({ search, onChange }: FilterProps): ReactNode {
   return (
     <ul aria-label="Filters that are on" className="flex flex-wrap items-center gap-1.5">
       {on.map(([name, value]) => (
-        <li key={name} className="flex h-7 items-center rounded-full border border-line bg-card pl-2.5 text-xs">
+        <li
+          key={name}
+          className={`flex h-7 items-center rounded-full border border-line bg-card pl-2.5 text-xs ${(ALWAYS_SEEN as readonly string[]).includes(name) ? "sm:hidden" : ""}`}
+        >
           <span className="text-soft">{BY_NAME.get(name)?.label}</span>
           <span className="ml-1 font-medium">{shown(name, value)}</span>
           <IconButton
@@ -132,7 +136,7 @@ function OneFilter(props: OneProps): ReactNode {
   const { filter, value, onChange, hidden } = props;
   if (!filter.options) return <Typed {...props} />;
   const options = hidden
-    ? filter.options.map(([one, text]) => [one, one === "" ? `${filter.label}: any` : text] as const)
+    ? filter.options.map(([one, text]) => [one, one === "" ? `${filter.short ?? filter.label}: any` : text] as const)
     : filter.options;
   return (
     <Select
@@ -187,7 +191,7 @@ function Typed({ filter, value, onChange, hidden, className, placeholder }: OneP
         error={wrong ? "A number, such as 1.5" : null}
         inputMode={filter.kind === "number" ? "decimal" : undefined}
         className={className}
-        placeholder={placeholder ?? (hidden ? filter.label : undefined)}
+        placeholder={placeholder ?? (hidden ? (filter.short ?? filter.label) : undefined)}
         list={filter.facet ? list : undefined}
         autoComplete="off"
         spellCheck={false}

@@ -134,7 +134,7 @@ function PriceHistory({ offer }: { offer: Offer }): ReactNode {
 }
 
 function Facts({ offer }: { offer: Offer }): ReactNode {
-  const rows: [string, ReactNode][] = [
+  const all: [string, ReactNode][] = [
     ["Memory of each GPU", offer.memory_gib === null ? NOTHING : `${decimal(offer.memory_gib, 0)} GiB`],
     ["Maker", offer.vendor || NOTHING],
     ["Between GPUs", offer.interconnect || NOTHING],
@@ -169,14 +169,19 @@ function Facts({ offer }: { offer: Offer }): ReactNode {
     ],
     ["Rented here", offer.leasable ? "yes" : "no: the broker knows its price, but has no account there"],
   ];
+  const rows = all.filter(([, value]) => value !== NOTHING);
+  const unknown = all.filter(([, value]) => value === NOTHING).map(([name]) => name.toLowerCase());
   return (
-    <dl className="grid grid-cols-[minmax(9rem,auto)_1fr] gap-x-6 text-sm">
-      {rows.map(([name, value]) => (
-        <div key={name} className="col-span-2 grid grid-cols-subgrid border-b border-line/60 py-1.5">
-          <dt className="text-soft">{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
+    <>
+      <dl className="grid grid-cols-[minmax(9rem,auto)_1fr] gap-x-6 text-sm">
+        {rows.map(([name, value]) => (
+          <div key={name} className="col-span-2 grid grid-cols-subgrid border-b border-line/60 py-1.5">
+            <dt className="text-soft">{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+      {unknown.length > 0 && <p className="mt-3 text-xs text-soft">Not told by its provider: {unknown.join(", ")}.</p>}
+    </>
   );
 }

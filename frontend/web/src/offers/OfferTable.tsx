@@ -1,6 +1,5 @@
 /** The book as a table that draws only what is on the screen. */
 
-import { createColumnHelper, tableFeatures, columnVisibilityFeature, useTable } from "@tanstack/react-table";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import {
   memo,
@@ -14,16 +13,13 @@ import {
   type ReactNode,
 } from "react";
 import { Check } from "@/design/Field";
-import { count, price } from "@/design/format";
+import { price } from "@/design/format";
 import { Icon } from "@/design/icons";
-import { COLUMNS, type Column } from "./columns";
+import { fitting, GAP_PX, NARROW_PX, type Column } from "./columns";
 import { useLive, type LiveOffers, type Offer } from "./live";
 
 const ROW_PX = 38;
-const features = tableFeatures({ columnVisibilityFeature });
-const helper = createColumnHelper<typeof features, Offer>();
-const DEFINITIONS = helper.columns(COLUMNS.map((column) => helper.display({ id: column.id, header: column.head })));
-const BY_ID = new Map(COLUMNS.map((column) => [column.id, column]));
+const NARROW_ROW_PX = 52;
 
 export interface OfferTableProps {
   offers: readonly Offer[];
@@ -45,15 +41,15 @@ export function OfferTable(props: OfferTableProps): ReactNode {
   const scroller = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(0);
   const [active, setActive] = useState(0);
-  const columnVisibility = useMemo(() => visibility(width, hidden), [width, hidden]);
-  const table = useTable({ features, columns: DEFINITIONS, data: offers as Offer[], state: { columnVisibility } });
-  const columns = table.getVisibleLeafColumns().map((one) => BY_ID.get(one.id) as Column);
+  const columns = useMemo(() => fitting(width, hidden), [width, hidden]);
+  const height = width < NARROW_PX ? NARROW_ROW_PX : ROW_PX;
   const rows = useVirtualizer({
     count: offers.length,
     getScrollElement: () => scroller.current,
-    estimateSize: () => ROW_PX,
+    estimateSize: () => height,
     overscan: 12,
   });
+  useEffect(() => rows.measure(), [rows, height]);
   const items = rows.getVirtualItems();
   const last = items.at(-1)?.index ?? 0;
 
@@ -86,7 +82,7 @@ export function OfferTable(props: OfferTableProps): ReactNode {
     const row = (event.target as HTMLElement).closest<HTMLElement>("[data-index]");
     if (!row) return;
     const index = Number(row.dataset.index);
-    const screenful = Math.max(1, Math.floor((scroller.current?.clientHeight ?? 0) / ROW_PX) - 2);
+    const screenful = Math.max(1, Math.floor((scroller.current?.clientHeight ?? 0) / height) - 2);
     const steps: Record<string, number> = {
       ArrowDown: 1,
       ArrowUp: -1,
@@ -103,7 +99,7 @@ export function OfferTable(props: OfferTableProps): ReactNode {
     event.preventDefault();
   }
 
-  const grid = `2rem ${columns.map((one) => one.width).join(" ")}`;
+  const grid = `2rem ${columns.map((one) => (one.grow ? `minmax(${one.width}px,1fr)` : `${one.width}px`)).join(" ")}`;
   return (
     <div
       ref={scroller}
@@ -117,8 +113,8 @@ export function OfferTable(props: OfferTableProps): ReactNode {
     >
       <div
         role="row"
-        className="sticky top-0 z-10 grid items-center gap-x-3 border-b border-line bg-card px-3 text-xs text-soft"
-        style={{ gridTemplateColumns: grid, height: 34 }}
+        className="sticky top-0 z-10 grid items-center  border-b border-line bg-card px-3 text-xs text-soft"
+        style={{ gridTemplateColumns: grid, columnGap: GAP_PX, height: 34 }}
       >
         <span role="columnheader">
           <span className="sr-only">Picked</span>
@@ -138,6 +134,7 @@ export function OfferTable(props: OfferTableProps): ReactNode {
               start={item.start}
               grid={grid}
               columns={columns}
+              height={height}
               live={props.live}
               picked={props.picks.has(offer.id)}
               active={item.index === active}
@@ -150,10 +147,6 @@ export function OfferTable(props: OfferTableProps): ReactNode {
       </div>
     </div>
   );
-}
-
-function visibility(width: number, hidden: ReadonlySet<string>): Record<string, boolean> {
-  return Object.fromEntries(COLUMNS.map((one) => [one.id, !hidden.has(one.id) && (one.from ?? 0) <= width]));
 }
 
 function Head({ column, sort, onSort }: { column: Column; sort: string; onSort: (name: string) => void }): ReactNode {
@@ -189,6 +182,7 @@ interface RowProps {
   start: number;
   grid: string;
   columns: readonly Column[];
+  height: number;
   live: LiveOffers;
   picked: boolean;
   active: boolean;
@@ -203,6 +197,7 @@ const Row = memo(function Row({
   start,
   grid,
   columns,
+  height,
   live,
   picked,
   active,
@@ -224,8 +219,8 @@ const Row = memo(function Row({
       aria-label={told?.gone ? `${name}, no longer offered` : undefined}
       onClick={(event) => !(event.target as HTMLElement).closest("label") && onOpen(now)}
       onFocus={() => onActive(index)}
-      className={`absolute inset-x-0 top-0 grid cursor-pointer items-center gap-x-3 border-b border-line/60 px-3 text-sm tabular-nums hover:bg-hover focus-visible:outline-offset-[-2px] ${picked ? "bg-accent-wash" : ""} ${told?.gone ? "text-soft line-through" : ""}`}
-      style={{ gridTemplateColumns: grid, height: ROW_PX, transform: `translateY(${start}px)` }}
+      className={`absolute inset-x-0 top-0 grid cursor-pointer items-center  border-b border-line/60 px-3 text-sm tabular-nums hover:bg-hover focus-visible:outline-offset-[-2px] ${picked ? "bg-accent-wash" : ""} ${told?.gone ? "text-soft line-through" : ""}`}
+      style={{ gridTemplateColumns: grid, columnGap: GAP_PX, height, transform: `translateY(${start}px)` }}
     >
       <span role="gridcell">
         <Check
@@ -248,8 +243,3 @@ const Row = memo(function Row({
     </div>
   );
 });
-
-/** 1,204 of 3,555 offers. */
-export function Tally({ shown, total }: { shown: number; total: number | null }): ReactNode {
-  return <span className="text-sm text-soft tabular-nums">{total === null ? count(shown) : count(total)} offers</span>;
-}

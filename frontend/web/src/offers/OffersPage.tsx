@@ -57,7 +57,7 @@ export function OffersPage(): ReactNode {
   return (
     <div className="flex h-[calc(100dvh-5.5rem)] min-h-96 flex-col md:h-[calc(100dvh-2.5rem)]">
       <PageHead title="Offers" about={<Summary total={book.total} shown={book.offers.length} live={live} />}>
-        <div className="w-44">
+        <div className="w-40">
           <Select
             label="Grouped by"
             hidden
@@ -66,7 +66,11 @@ export function OffersPage(): ReactNode {
             onChange={(event) => go(event.target.value ? { ...search, group: event.target.value } : without("group"))}
           />
         </div>
-        {!search.group && <Columns hidden={hidden} onChange={setHidden} />}
+        {!search.group && (
+          <span className="max-sm:hidden">
+            <Columns hidden={hidden} onChange={setHidden} />
+          </span>
+        )}
         <Button icon="columns" disabled={picks.size === 0} onClick={() => setCompare(true)}>
           Compare{picks.size > 0 ? ` ${picks.size}` : ""}
         </Button>
@@ -201,7 +205,7 @@ function Summary({ total, shown, live }: { total: number | null; shown: number; 
   return (
     <>
       {plural(total ?? shown, "offer")}, USD before tax ·{" "}
-      <span role="status" className="inline-flex items-center gap-1">
+      <span role="status" className="inline-flex items-center gap-1 align-bottom">
         <Icon
           name={state === "live" ? "pulse" : "clock"}
           size={13}

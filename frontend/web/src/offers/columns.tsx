@@ -2,7 +2,7 @@
 
 import type { ReactNode } from "react";
 import { useNow } from "@/app/clock";
-import { ago, count, decimal, instant, NOTHING, percent, price, usd, words } from "@/design/format";
+import { ago, count, decimal, instant, NOTHING, percent, price, words } from "@/design/format";
 import { Icon } from "@/design/icons";
 import { Spark } from "@/design/Spark";
 import type { Offer } from "./live";
@@ -15,11 +15,12 @@ export interface Column {
   about?: string;
   /** A name of the API's orders. */
   sort?: string;
-  /** Of the grid. */
-  width: string;
+  /** px, at least; `grow` shares what is left over. */
+  width: number;
+  grow?: boolean;
   right?: boolean;
-  /** Shown from this width of the table on, px; always if left out. */
-  from?: number;
+  /** Who has to go where it is narrow: the highest first; 0 always stays. */
+  rank: number;
   cell: (offer: Offer, changes: number) => ReactNode;
 }
 
@@ -29,7 +30,9 @@ export const COLUMNS: readonly Column[] = [
     head: "GPU",
     sort: "memory_gib",
     about: "Sorted by memory of each GPU",
-    width: "minmax(9.5rem,1.3fr)",
+    width: 150,
+    grow: true,
+    rank: 0,
     cell: (offer) => (
       <span className="min-w-0 truncate">
         <span className="font-medium">
@@ -45,7 +48,9 @@ export const COLUMNS: readonly Column[] = [
   {
     id: "place",
     head: "Provider and region",
-    width: "minmax(11rem,1.5fr)",
+    width: 160,
+    grow: true,
+    rank: 0,
     cell: (offer) => (
       <span className="min-w-0 truncate">
         {offer.provider}{" "}
@@ -57,13 +62,14 @@ export const COLUMNS: readonly Column[] = [
       </span>
     ),
   },
-  { id: "market", head: "Market", width: "6.5rem", from: 620, cell: (offer) => <Market offer={offer} /> },
+  { id: "market", head: "Market", width: 92, rank: 3, cell: (offer) => <Market offer={offer} /> },
   {
     id: "price",
     head: "$ / GPU-h",
     about: "USD for each GPU and hour",
     sort: "usd_per_gpu_hour",
-    width: "6rem",
+    width: 84,
+    rank: 0,
     right: true,
     cell: (offer, changes) => (
       <span key={changes} className={`rounded-sm px-1 font-semibold ${changes > 0 ? "changed" : ""}`}>
@@ -75,8 +81,8 @@ export const COLUMNS: readonly Column[] = [
     id: "spark",
     head: "7 days",
     about: "Its price over the last seven days",
-    width: "5.25rem",
-    from: 860,
+    width: 80,
+    rank: 6,
     cell: (offer) => <PriceLine id={offer.id} />,
   },
   {
@@ -84,19 +90,19 @@ export const COLUMNS: readonly Column[] = [
     head: "$ / h",
     about: "USD for the whole machine and hour",
     sort: "usd_per_hour",
-    width: "5rem",
+    width: 76,
+    rank: 5,
     right: true,
-    from: 760,
-    cell: (offer) => usd(offer.usd_per_hour),
+    cell: (offer) => price(offer.usd_per_hour),
   },
   {
     id: "size",
     head: "vCPU, RAM",
     sort: "vcpus",
     about: "Sorted by vCPUs",
-    width: "7.5rem",
+    width: 120,
+    rank: 10,
     right: true,
-    from: 1180,
     cell: (offer) => (
       <span className="text-soft">
         {offer.vcpus === null ? NOTHING : decimal(offer.vcpus, 0)},{" "}
@@ -109,8 +115,8 @@ export const COLUMNS: readonly Column[] = [
     head: "Stock",
     sort: "available",
     about: "Machines free, or what the provider says of them",
-    width: "5.5rem",
-    from: 960,
+    width: 84,
+    rank: 4,
     cell: (offer) => <Stock offer={offer} />,
   },
   {
@@ -118,9 +124,9 @@ export const COLUMNS: readonly Column[] = [
     head: "Reliable",
     sort: "reliability",
     about: "Share of time it was up; for spot, the chance to lose it in an hour",
-    width: "5.5rem",
+    width: 76,
+    rank: 8,
     right: true,
-    from: 1060,
     cell: (offer) =>
       offer.reliability !== null ? (
         percent(offer.reliability, 1)
@@ -135,9 +141,9 @@ export const COLUMNS: readonly Column[] = [
     head: "gCO₂/kWh",
     about: "Of the grid where it stands",
     sort: "gco2_per_kwh",
-    width: "5.75rem",
+    width: 80,
+    rank: 9,
     right: true,
-    from: 1280,
     cell: (offer) => (
       <span title={offer.carbon_source || undefined}>
         {offer.gco2_per_kwh === null ? NOTHING : count(Math.round(offer.gco2_per_kwh))}
@@ -148,12 +154,55 @@ export const COLUMNS: readonly Column[] = [
     id: "seen",
     head: "Seen",
     about: "When its provider last said so",
-    width: "5.75rem",
+    width: 86,
+    rank: 7,
     right: true,
-    from: 700,
     cell: (offer) => <Seen offer={offer} />,
   },
 ];
+
+/** Where there is no room for columns: two lines, and the price. */
+const NARROW: readonly Column[] = [
+  {
+    id: "both",
+    head: "GPU, provider and region",
+    width: 120,
+    grow: true,
+    rank: 0,
+    cell: (offer, changes) => (
+      <span className="min-w-0">
+        <span className="block truncate">{cellOf("gpu", offer, changes)}</span>
+        <span className="block truncate text-xs">
+          {cellOf("place", offer, changes)}
+          <span className="text-soft"> · {words(offer.market)}</span>
+        </span>
+      </span>
+    ),
+  },
+  COLUMNS.find((one) => one.id === "price") as Column,
+];
+export const NARROW_PX = 520;
+
+function cellOf(id: string, offer: Offer, changes: number): ReactNode {
+  return COLUMNS.find((one) => one.id === id)?.cell(offer, changes);
+}
+
+export const GAP_PX = 10;
+const AROUND_PX = 24 + 32;
+
+/** The columns that fit into this width, in their order. */
+export function fitting(width: number, hidden: ReadonlySet<string>): readonly Column[] {
+  if (width < NARROW_PX) return NARROW;
+  const wanted = COLUMNS.filter((one) => !hidden.has(one.id));
+  const room = () => kept.reduce((sum, one) => sum + one.width + GAP_PX, AROUND_PX);
+  let kept = wanted;
+  while (room() > width) {
+    const last = Math.max(...kept.map((one) => one.rank));
+    if (last === 0) break;
+    kept = kept.filter((one) => one.rank !== last);
+  }
+  return kept;
+}
 
 function PriceLine({ id }: { id: number }): ReactNode {
   const prices = useSpark(id);

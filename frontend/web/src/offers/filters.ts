@@ -5,6 +5,8 @@ export type FilterKind = "words" | "number" | "choice" | "flag";
 export interface Filter {
   name: string;
   label: string;
+  /** Where there is little room. */
+  short?: string;
   kind: FilterKind;
   /** Under which heading it stands among the others. */
   group: "GPU" | "Price" | "Place" | "Terms" | "Trust" | "Machine" | "Network" | "Freshness";
@@ -40,7 +42,14 @@ export const FILTERS: readonly Filter[] = [
   { name: "min_total_memory_gib", label: "Memory of all GPUs, at least", kind: "number", group: "GPU", unit: "GiB" },
   { name: "max_total_memory_gib", label: "Memory of all GPUs, at most", kind: "number", group: "GPU", unit: "GiB" },
   { name: "interconnect", label: "Between GPUs", kind: "words", group: "GPU", hint: "nvlink, infiniband, pcie, efa" },
-  { name: "max_usd_per_gpu_hour", label: "Per GPU-hour, at most", kind: "number", group: "Price", unit: "USD" },
+  {
+    name: "max_usd_per_gpu_hour",
+    label: "Per GPU-hour, at most",
+    short: "Max / GPU-h",
+    kind: "number",
+    group: "Price",
+    unit: "USD",
+  },
   { name: "min_usd_per_gpu_hour", label: "Per GPU-hour, at least", kind: "number", group: "Price", unit: "USD" },
   { name: "max_usd_per_hour", label: "Machine an hour, at most", kind: "number", group: "Price", unit: "USD" },
   { name: "min_usd_per_hour", label: "Machine an hour, at least", kind: "number", group: "Price", unit: "USD" },
@@ -69,7 +78,7 @@ export const FILTERS: readonly Filter[] = [
       ["3y", "3 years"],
     ],
   },
-  { name: "leasable", label: "Can be rented here", kind: "flag", group: "Terms", options: YES_NO },
+  { name: "leasable", label: "Can be rented here", short: "Rentable", kind: "flag", group: "Terms", options: YES_NO },
   { name: "provider", label: "Provider", kind: "words", group: "Place", facet: "provider" },
   { name: "not_provider", label: "Not these providers", kind: "words", group: "Place", facet: "provider" },
   { name: "region", label: "Region", kind: "words", group: "Place", facet: "region" },
