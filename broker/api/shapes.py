@@ -387,13 +387,3 @@ class BillShape(s.Serializer[Any]):
     billed_usd = usd()
     final = s.BooleanField()
     leases = BillLineShape(many=True)
-
-
-class MeShape(s.Serializer[Any]):
-    """Who the key belongs to."""
-
-    id = s.IntegerField()
-    username = s.CharField()
-    scopes = s.ListField(child=s.CharField())
-    balance_usd = usd()
-    available_usd = usd()
