@@ -6,14 +6,14 @@ MARGIN = "margin"  # Ours.
 GRANTS = "grants"  # Credit that we gave away.
 
 
-def customer(user_id: int) -> str:
+def customer(team_id: int) -> str:
     """Return the account that a customer pays from."""
-    return f"customer:{user_id}"
+    return f"customer:{team_id}"
 
 
-def supplier(user_id: int) -> str:
+def supplier(team_id: int) -> str:
     """Return the account of what we owe a supplier."""
-    return f"supplier:{user_id}"
+    return f"supplier:{team_id}"
 
 
 def provider(name: str) -> str:

@@ -14,7 +14,7 @@ class LedgerEntry(models.Model):
     """
     `amount_usd` moved from account `debit` to account `credit`. Append-only; balanced by construction.
 
-    Accounts: "customer:<user id>", "supplier:<user id>", "provider:<name>", "margin", "grants".
+    Accounts: "customer:<team id>", "supplier:<team id>", "provider:<name>", "margin", "grants".
     """
 
     debit = models.CharField(max_length=48)
@@ -38,7 +38,7 @@ class LedgerEntry(models.Model):
 class Hold(models.Model):
     """Credit set aside for one workload until it is settled."""
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT)
+    owner = models.ForeignKey(settings.TENANT_MODEL, models.PROTECT)
     workload = models.OneToOneField(Workload, models.PROTECT)
     amount_usd = models.DecimalField(**USD)
     opened_at = models.DateTimeField()

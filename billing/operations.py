@@ -26,13 +26,13 @@ class CreditExhausted(Exception):
         self.wanted_usd = wanted_usd
 
 
-def grant(*, user_id: int, amount_usd: Decimal, source: str, now: datetime) -> None:
+def grant(*, team_id: int, amount_usd: Decimal, source: str, now: datetime) -> None:
     """Give a customer credit. The same source twice is once."""
     LedgerEntry.objects.get_or_create(
         source=source,
         defaults={
             "debit": accounts.GRANTS,
-            "credit": accounts.customer(user_id),
+            "credit": accounts.customer(team_id),
             "amount_usd": amount_usd,
             "what": "credit",
             "at": now,
@@ -45,7 +45,7 @@ def open_hold(*, workload: Workload, now: datetime) -> Hold:
     """Set a workload's budget aside. Raises CreditExhausted."""
     # The row lock makes two orders at once wait for each other: together they may not exceed the credit.
     type(workload.owner)._default_manager.select_for_update().get(pk=workload.owner_id)
-    available = queries.available_usd(user_id=workload.owner_id, now=now)
+    available = queries.available_usd(team_id=workload.owner_id, now=now)
     if workload.budget_usd > available:
         raise CreditExhausted(available, workload.budget_usd)
     return Hold.objects.create(owner=workload.owner, workload=workload, amount_usd=workload.budget_usd, opened_at=now)

@@ -26,13 +26,13 @@ def balance_usd(account: str) -> Decimal:
     return (credits or ZERO) - (debits or ZERO)
 
 
-def available_usd(*, user_id: int, now: datetime) -> Decimal:
+def available_usd(*, team_id: int, now: datetime) -> Decimal:
     """Return what a customer can still order for: the balance less what open holds may yet cost."""
     held = ZERO
-    for hold in Hold.objects.filter(owner_id=user_id, closed_at=None):
+    for hold in Hold.objects.filter(owner_id=team_id, closed_at=None):
         charged = charged_usd(hold.workload_id)
         held += max(hold.amount_usd, spent_usd(workload_id=hold.workload_id, now=now)) - charged
-    return balance_usd(accounts.customer(user_id)) - held
+    return balance_usd(accounts.customer(team_id)) - held
 
 
 def spent_usd(*, workload_id: int, now: datetime) -> Decimal:
@@ -88,9 +88,9 @@ def bill(*, workload_id: int, now: datetime) -> dict[str, Any]:
     }
 
 
-def entries_of(user_id: int) -> QuerySet[LedgerEntry]:
-    """Return the entries that touch a user's accounts, oldest first."""
-    mine = [accounts.customer(user_id), accounts.supplier(user_id)]
+def entries_of(team_id: int) -> QuerySet[LedgerEntry]:
+    """Return the entries that touch a team's accounts, oldest first."""
+    mine = [accounts.customer(team_id), accounts.supplier(team_id)]
     return LedgerEntry.objects.filter(Q(debit__in=mine) | Q(credit__in=mine)).order_by("id")
 
 

@@ -10,7 +10,7 @@ from celery import Celery
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "broker.settings")
 app = Celery("broker")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["offers", "workloads", "billing"])
+app.autodiscover_tasks(["offers", "workloads", "billing", "broker.identity"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +32,5 @@ TIMETABLE = {
     "sweep the store": Entry("workloads.tasks.sweep_store", 60),
     "end orphans on suppliers' hosts": Entry("workloads.tasks.end_orphans", 5),
     "end orphans": Entry("workloads.tasks.end_orphans_everywhere", 60),
+    "forget sessions that are over": Entry("broker.identity.tasks.forget_sessions", 24 * 3600),
 }

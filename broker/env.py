@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from json import loads
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,18 @@ def number(name: str, default: float) -> float:
         return float(value)
     except ValueError:
         raise SettingWrong(f"{name}={value}: not a number") from None
+
+
+def usd(name: str, default: str) -> Decimal:
+    """Read an amount of money. Raises SettingWrong."""
+    value = text(name, default)
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        raise SettingWrong(f"{name}={value}: not an amount") from None
+    if not amount.is_finite() or not 0 <= amount < 10**9 or amount != round(amount, 6):
+        raise SettingWrong(f"{name}={value}: 0 or more is needed, with at most six places")
+    return amount
 
 
 def flag(name: str, default: bool) -> bool:
@@ -94,3 +108,43 @@ def database(name: str, default: str, *, pool: int = 0) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": query | ({"pool": {"min_size": 1, "max_size": pool, "timeout": 10}} if pool else {}),
     }
+
+
+def origin(url: str) -> str:
+    """Return scheme://host[:port] of an address."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def redis(url: str) -> str:
+    """Return what redis-py calls the place that Celery calls redis+socket://."""
+    return url.replace("redis+socket://", "unix://", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where mails are handed in."""
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    use_ssl: bool  # From the first byte on.
+    use_tls: bool  # After STARTTLS.
+
+
+def mail_server(name: str) -> MailServer | None:
+    """Read smtps://, smtp+tls:// (STARTTLS) or smtp:// with [user:password@]host[:port]. Raises SettingWrong."""
+    value = text(name, "")
+    if not value:
+        return None
+    ports = {"smtps": 465, "smtp+tls": 587, "smtp": 25}
+    try:
+        url = urlsplit(value)
+        port = url.port or ports[url.scheme]
+    except (KeyError, ValueError):
+        url, port = urlsplit(""), 0
+    if not url.hostname:  # The value is not shown: it may hold a password.
+        raise SettingWrong(f"{name}: smtps://, smtp+tls:// or smtp:// with user:password@host:port is needed")
+    user, password = unquote(url.username or ""), unquote(url.password or "")
+    return MailServer(url.hostname, port, user, password, url.scheme == "smtps", url.scheme == "smtp+tls")

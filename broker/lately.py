@@ -3,7 +3,7 @@ Answers of the last moment, given again to the same caller: before Django, so th
 
 Only for what many ask often and what a second does not change: the offer book. When an answer has grown old, one caller
 waits for the new one and the others get the old one meanwhile, so it may be twice as old as it is kept; and a key that
-is revoked is heard for as long.
+is revoked, or a session that has ended, is heard for as long.
 """
 
 from __future__ import annotations
@@ -78,8 +78,11 @@ class Lately:
         return False
 
     def _keep(self, name: bytes, answer: Answer) -> None:
-        if answer.messages[0].get("status") != 200 or answer.size > BYTES_MAX:
+        begin = answer.messages[0]
+        if begin.get("status") != 200 or answer.size > BYTES_MAX:
             return
+        if any(header.lower() == b"set-cookie" for header, _ in begin.get("headers", ())):
+            return  # A cookie is for one answer.
         if len(self._kept) >= KEPT_MAX:
             now = self.clock()
             self._kept = {name: kept for name, kept in self._kept.items() if kept.at > now - kept.keep_s}
@@ -92,6 +95,6 @@ def _name(scope: MutableMapping[str, Any]) -> bytes:
     """Tell questions apart by who asks, what and how; a key is not kept, only its hash."""
     digest = sha256(scope["path"].encode() + b"?" + scope["query_string"])
     for header, value in scope["headers"]:
-        if header in (b"authorization", b"cookie", b"accept", b"host"):
+        if header in (b"authorization", b"cookie", b"x-team", b"accept", b"host"):
             digest.update(b"\n" + header + b":" + value)
     return digest.digest()

@@ -22,9 +22,15 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "identity.User"
+TENANT_MODEL = "identity.Team"  # Whose workloads, hosts and money are.
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
+    "django.contrib.sessions",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.headless",
     "rest_framework",
     "drf_spectacular",
     "broker.identity",
@@ -35,14 +41,22 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "broker.browsers.ContentPolicy",
     "django.middleware.common.CommonMiddleware",
+    "broker.browsers.Sessions",
+    "broker.browsers.Csrf",
+    "broker.browsers.SignedIn",
+    "allauth.account.middleware.AccountMiddleware",
     "broker.api.errors.DatabaseAway",
 ]
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 << 20  # JSON and catalogs; programs and parameters are streamed.
 PROGRAM_BYTES_MAX = 200 << 20
 REST_FRAMEWORK: dict[str, Any] = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["broker.api.keys.ApiKeyAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "broker.api.keys.ApiKeyAuthentication",
+        "broker.api.keys.SessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["broker.api.keys.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "broker.api.bodies.OneForm",
@@ -73,6 +87,61 @@ OBJECTS_URL = env.text("GPUYARD_OBJECTS", str(BASE_DIR / ".yard" / "objects"))  
 PUBLIC_URL = env.text("GPUYARD_PUBLIC_URL", f"http://127.0.0.1:{env.text('GPUYARD_PORT', '8000')}")
 DASHBOARD_DIR = env.text("GPUYARD_DASHBOARD", str(BASE_DIR / "frontend" / "web" / "dist"))
 WHEEL_DIR = env.text("GPUYARD_WHEELS", str(BASE_DIR / "build" / "wheel"))
+
+# People: sign-up, sign-in, reset and second factors are django-allauth's, spoken to by the dashboard at /_allauth/
+HTTPS = PUBLIC_URL.startswith("https://")
+CSRF_TRUSTED_ORIGINS = [env.origin(PUBLIC_URL)]
+CSRF_FAILURE_VIEW = "broker.api.errors.forged"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+MAIL_SERVER = env.mail_server("GPUYARD_EMAIL_URL")  # smtp+tls://user:password@host:587; smtps:// and smtp:// as well.
+MAIL_DIR = env.text("GPUYARD_MAIL_DIR", str(BASE_DIR / ".yard" / "mail"))  # Without a server mails are files here.
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if MAIL_SERVER else 'filebased'}.EmailBackend"
+EMAIL_FILE_PATH, EMAIL_TIMEOUT = MAIL_DIR, 10
+if MAIL_SERVER:
+    EMAIL_HOST, EMAIL_PORT = MAIL_SERVER.host, MAIL_SERVER.port
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL_SERVER.user, MAIL_SERVER.password
+    EMAIL_USE_SSL, EMAIL_USE_TLS = MAIL_SERVER.use_ssl, MAIL_SERVER.use_tls
+DEFAULT_FROM_EMAIL = env.text("GPUYARD_EMAIL_FROM", "GPUYard <gpuyard@localhost>")
+# Whether an address must be verified before its owner gets in: mandatory, optional or none.
+ACCOUNT_EMAIL_VERIFICATION = env.text("GPUYARD_EMAIL_VERIFICATION", "mandatory" if MAIL_SERVER else "optional")
+MFA_ALLOW_UNVERIFIED_EMAIL = ACCOUNT_EMAIL_VERIFICATION != "mandatory"
+SIGNUP_CREDIT_USD = env.usd("GPUYARD_SIGNUP_CREDIT_USD", "0")  # What a newcomer's own team is given.
+ACCOUNT_ADAPTER = "broker.identity.adapter.People"
+ACCOUNT_LOGIN_METHODS = {"email", "username"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[GPUYard] "
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_RATE_LIMITS = {"invite": "20/h/user"}  # More than allauth's own.
+MFA_ADAPTER = "broker.identity.adapter.Factors"
+MFA_TOTP_ISSUER = "GPUYard"
+HEADLESS_ONLY = True
+HEADLESS_CLIENTS = ("browser",)
+HEADLESS_FRONTEND_URLS = {
+    "account_confirm_email": f"{PUBLIC_URL}/account/verify-email/{{key}}",
+    "account_reset_password": f"{PUBLIC_URL}/account/password/reset",
+    "account_reset_password_from_key": f"{PUBLIC_URL}/account/password/reset/key/{{key}}",
+    "account_signup": f"{PUBLIC_URL}/account/signup",
+}
+# What counts attempts: all processes together.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": env.redis(REDIS_URL),
+        "KEY_PREFIX": "gpuyard",
+    }
+}
 
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True

@@ -1,6 +1,6 @@
 """Every address, on one page."""
 
-from django.urls import path
+from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularJSONAPIView
 
 from broker import pages
@@ -14,6 +14,7 @@ from broker.api import (
     hosts,
     market,
     offers,
+    people,
     programs,
     prometheus,
     providers,
@@ -22,6 +23,7 @@ from broker.api import (
     site,
     sparks,
     stream,
+    teams,
     versions,
     workload_stream,
 )
@@ -37,7 +39,17 @@ urlpatterns = [
     # People and programs
     path("v1/schema", SpectacularAPIView.as_view(authentication_classes=[], permission_classes=[])),
     path("v1/schema.json", SpectacularJSONAPIView.as_view(authentication_classes=[], permission_classes=[])),
+    path("_allauth/", include("allauth.headless.urls")),  # Sign-up, sign-in, reset, second factors: docs.allauth.org
     path("v1/me", account.Me.as_view()),
+    path("v1/keys", people.Keys.as_view()),
+    path("v1/keys/<int:pk>", people.OneKey.as_view()),
+    path("v1/teams", teams.Teams.as_view()),
+    path("v1/teams/<int:pk>", teams.OneTeam.as_view()),
+    path("v1/teams/<int:pk>/members", teams.Members.as_view()),
+    path("v1/teams/<int:pk>/members/<int:user>", teams.OneMember.as_view()),
+    path("v1/teams/<int:pk>/invitations", teams.Invitations.as_view()),
+    path("v1/teams/<int:pk>/invitations/<int:invitation>", teams.OneInvitation.as_view()),
+    path("v1/invitations/<str:token>", teams.Link.as_view()),
     path("v1/ledger", account.Ledger.as_view()),
     path("v1/offers", offers.Offers.as_view()),
     path("v1/offers/groups", offers.Groups.as_view()),

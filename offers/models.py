@@ -185,7 +185,7 @@ class Quarantined(models.Model):
 class Refusal(models.Model):
     """What failed when it was bought or began, remembered for a while so that nobody tries it again at once."""
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True)  # Whose account; null: everybody's.
+    owner = models.ForeignKey(settings.TENANT_MODEL, models.CASCADE, null=True)  # Whose account; null: everybody's.
     provider = models.CharField(max_length=32)
     region = models.CharField(max_length=64)
     zone = models.CharField(max_length=64, blank=True)
@@ -242,7 +242,7 @@ class Broker(models.Model):
 class Account(models.Model):
     """A team's account at a cloud. Without one of the team's own, the broker's account (owner null) is used."""
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="accounts")
+    owner = models.ForeignKey(settings.TENANT_MODEL, models.CASCADE, null=True, related_name="accounts")
     provider = models.CharField(max_length=32)
     sealed = models.BinaryField()  # The credentials as JSON, encrypted (offers.accounts).
     hint = models.CharField(max_length=64, blank=True)  # What tells it apart for people; never a secret.
@@ -265,7 +265,7 @@ class Host(models.Model):
     A supplier's own work comes first, and a cloud's spot market too: either may take the machine back at any moment.
     """
 
-    supplier = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="hosts")
+    supplier = models.ForeignKey(settings.TENANT_MODEL, models.PROTECT, null=True, related_name="hosts")
     name = models.CharField(max_length=64)
     region = models.CharField(max_length=64)
     country = models.CharField(max_length=2, blank=True)
@@ -311,7 +311,7 @@ class Listening(models.Model):
 class Reservation(models.Model):
     """Machines of one line that a team has paid for until then, whether it uses them or not: at cost 0 for a plan."""
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="reservations")
+    owner = models.ForeignKey(settings.TENANT_MODEL, models.CASCADE, related_name="reservations")
     offer = models.ForeignKey(Offer, models.PROTECT, related_name="+")
     machines = models.PositiveIntegerField()
     until = models.DateTimeField()
@@ -325,7 +325,7 @@ class Reservation(models.Model):
 class Quote(models.Model):
     """A plan and its price that we stand by until `expires_at`. Immutable."""
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT)
+    owner = models.ForeignKey(settings.TENANT_MODEL, models.PROTECT)
     need = models.JSONField()
     rank = models.PositiveSmallIntegerField()
     why = models.CharField(max_length=300)

@@ -48,6 +48,10 @@ def clock(monkeypatch):
 def _quiet_world(settings, tmp_path, monkeypatch):
     """No test reads the real internet, another test's objects or a real bell."""
     settings.PRICE_LISTS = []
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": str(tmp_path)}
+    }  # Attempts are counted anew.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # Good ones are slow on purpose.
     settings.CATALOG_DIR = ""
     settings.OBJECTS_URL = str(tmp_path / "objects")
     monkeypatch.setattr("offers.accounts.mark", lambda: "")  # A fake cloud is looked into by bare keys.
@@ -59,10 +63,10 @@ def _quiet_world(settings, tmp_path, monkeypatch):
 
 
 class Caller:
-    """A person or program with an API key, speaking JSON."""
+    """A program with an API key, speaking JSON; `team` is whose key it is."""
 
-    def __init__(self, client: Any, key: str, user: Any) -> None:
-        self.client, self.key, self.user = client, key, user
+    def __init__(self, client: Any, key: str, user: Any = None, team: Any = None) -> None:
+        self.client, self.key, self.user, self.team = client, key, user, team
 
     def call(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, **headers: str) -> Any:
         data = raw if raw is not None else json.dumps(body) if body is not None else b""
@@ -101,13 +105,19 @@ def make_caller(db, client, _contract):
     from django.utils import timezone
 
     from billing.operations import grant
-    from broker.identity.models import User
-    from broker.identity.operations import SCOPES, make_key
+    from broker.identity.models import Team, User
+    from broker.identity.operations import make_key, own_team
+    from broker.identity.scopes import OF_STAFF, SCOPES
 
     def make(name: str, *, scopes: tuple[str, ...] = SCOPES, credit: str = "100") -> Caller:
-        user, _ = User.objects.get_or_create(username=name)
-        grant(user_id=user.pk, amount_usd=Decimal(credit), source=f"test-{user.pk}", now=timezone.now())
-        return Caller(client, make_key(user=user, name="test", scopes=scopes, now=timezone.now()), user)
+        now = timezone.now()
+        # No team has its owner's number: who takes one for the other is found out.
+        Team.objects.get_or_create(name="nobody's", defaults={"created_at": now})
+        user, _ = User.objects.get_or_create(username=name, defaults={"is_staff": bool(OF_STAFF & set(scopes))})
+        own = own_team(user=user, now=now)
+        grant(team_id=own.team_id, amount_usd=Decimal(credit), source=f"test-{user.pk}", now=now)
+        _, key = make_key(membership=own, name="test", scopes=scopes, now=now)
+        return Caller(client, key, user, own.team)
 
     return make
 

@@ -1,4 +1,4 @@
-"""Who you are and what moved."""
+"""Who asks and what money moved."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from rest_framework.views import APIView
 
 from billing import accounts, queries
 from broker.api import account_shapes as shapes
-from broker.api import openapi, paging
+from broker.api import openapi, paging, people_shapes
+from broker.identity import teams
 
 
 class Me(APIView):
-    """The key's owner."""
+    """Who asks."""
 
     scopes = {"GET": "read"}
 
-    @extend_schema(operation_id="me", responses=shapes.MeShape)
+    @extend_schema(operation_id="me", responses=people_shapes.MeShape)
     def get(self, request: Request) -> Response:
-        """Show who the key belongs to, and the credit."""
-        user = request.user
+        """Show who asks, for which team, which others there are, and the team's credit."""
+        asker = request.auth
         body = {
-            "id": user.pk,
-            "username": user.username,
-            "scopes": request.auth.scopes,
-            "balance_usd": queries.balance_usd(accounts.customer(user.pk)),
-            "available_usd": queries.available_usd(user_id=user.pk, now=timezone.now()),
+            **{field: getattr(asker.user, field) for field in ("id", "username", "email", "is_staff")},
+            "scopes": asker.scopes,
+            "team": asker,
+            "teams": teams.seen_by(asker),
+            "balance_usd": queries.balance_usd(accounts.customer(asker.team.pk)),
+            "available_usd": queries.available_usd(team_id=asker.team.pk, now=timezone.now()),
         }
-        return Response(shapes.MeShape(body).data)
+        return Response(people_shapes.MeShape(body).data)
 
 
 class Ledger(APIView):
@@ -44,7 +46,7 @@ class Ledger(APIView):
     )
     def get(self, request: Request) -> Response:
         """List entries after `?after=`; `sum_usd` is the sum of all accounts that they touch."""
-        rows = queries.entries_of(request.user.pk)
+        rows = queries.entries_of(request.auth.team.pk)
         if workload := request.query_params.get("workload"):
             rows = rows.filter(workload_id=int(workload) if workload.isdigit() else 0)
         body = paging.grown(request, rows, lambda row: shapes.EntryShape(row).data)

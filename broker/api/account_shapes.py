@@ -6,18 +6,7 @@ from typing import Any
 
 from rest_framework import serializers as s
 
-from broker.api.shapes import choice, listed, usd
-from broker.identity.operations import SCOPES
-
-
-class MeShape(s.Serializer[Any]):
-    """Who the key belongs to."""
-
-    id = s.IntegerField()
-    username = s.CharField()
-    scopes = s.ListField(child=choice("Scope", SCOPES))
-    balance_usd = usd()
-    available_usd = usd()
+from broker.api.shapes import listed, usd
 
 
 class EntryShape(s.Serializer[Any]):

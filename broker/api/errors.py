@@ -23,9 +23,10 @@ class Refused(Exception):
         self.body = {"error": {"code": code, "message": message, "hint": hint, "fields": fields}}
 
 
+CSRF_HINT = "send the cookie csrftoken's value as `X-CSRFToken`"
 HINTS = {
-    401: ("no_key", "send `Authorization: Bearer yk_...`; `yard login` stores a key"),
-    403: ("scope_missing", "use a key with this scope"),
+    401: ("no_key", "sign in, or send `Authorization: Bearer yk_...`; `yard login` stores a key"),
+    403: ("scope_missing", "use a key with this scope, or ask an owner of the team"),
     404: ("not_found", "it does not exist, or it is not yours; lists show what is"),
     405: ("method_not_allowed", "see /v1/schema for what this address takes"),
     415: ("wrong_media_type", "send JSON with `Content-Type: application/json`"),
@@ -96,3 +97,8 @@ def page_missing(request: Any, exception: Exception | None = None) -> JsonRespon
 def broken(request: Any) -> JsonResponse:
     """Return the 500 of a bug of ours."""
     return plain(Refused(500, "broken", "this is a fault of ours; it was logged", "try again; nothing was lost"))
+
+
+def forged(request: Any, reason: str = "") -> JsonResponse:
+    """Return the 403 of a browser's request that no page of ours sent."""
+    return plain(Refused(403, "csrf_failed", f"CSRF Failed: {reason}", CSRF_HINT))

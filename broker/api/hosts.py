@@ -33,7 +33,7 @@ class Hosts(APIView):
     @extend_schema(operation_id="list_hosts", parameters=openapi.CURSOR, responses=paged(shapes.HostShape))
     def get(self, request: Request) -> Response:
         """List your hosts."""
-        rows = queries.hosts_of(request.user.pk)
+        rows = queries.hosts_of(request.auth.team.pk)
         return Response(paging.keyset(request, rows, sort="id", show=host_json))
 
     @extend_schema(operation_id="add_host", request=shapes.NewHostShape, responses={201: shapes.HostShape})
@@ -44,7 +44,9 @@ class Hosts(APIView):
         if shape.validated_data["usd_per_hour"] <= 0:
             raise Refused(422, "invalid", "usd_per_hour: a positive price is needed", "state what an hour costs")
         try:
-            host, token = operations.add_host(supplier_id=request.user.pk, now=timezone.now(), **shape.validated_data)
+            host, token = operations.add_host(
+                supplier_id=request.auth.team.pk, now=timezone.now(), **shape.validated_data
+            )
         except operations.HostNameTaken as error:
             raise Refused(409, "host_name_taken", f"you already have a host {error}", "choose another name") from None
         return Response({**host_json(host), "enrol_token": token}, status=201)
@@ -78,14 +80,14 @@ class Supplier(APIView):
     def get(self, request: Request) -> Response:
         """Show how many hosts you have, how they are used and what is owed to you."""
         now = timezone.now()
-        states = [marketplace.state_of(host, now) for host in queries.hosts_of(request.user.pk)]
+        states = [marketplace.state_of(host, now) for host in queries.hosts_of(request.auth.team.pk)]
         body = {
-            "id": request.user.pk,
+            "id": request.auth.team.pk,
             "username": request.user.username,
             "hosts": len(states),
             "hosts_offered": states.count("offered"),
             "hosts_rented": states.count("rented"),
-            "owed_usd": balance_usd(accounts.supplier(request.user.pk)),
+            "owed_usd": balance_usd(accounts.supplier(request.auth.team.pk)),
         }
         return Response(shapes.SupplierShape(body).data)
 
@@ -127,7 +129,7 @@ class Return(APIView):
 
 def host_of(request: Request, pk: int) -> Host:
     """Return the caller's host. Raises Refused."""
-    host = queries.hosts_of(request.user.pk).filter(pk=pk).first()
+    host = queries.hosts_of(request.auth.team.pk).filter(pk=pk).first()
     if host is None:
         raise Refused(404, "not_found", f"there is no host {pk} of yours", "`yard host list` lists them")
     return host

@@ -84,7 +84,7 @@ class Quotes(APIView):
             need = needs.parse(request.data)
         except needs.NeedInvalid as error:
             raise Refused(422, "invalid", str(error), "correct the need and ask again") from None
-        me = request.user.pk
+        me = request.auth.team.pk
         program = {"owner_id": me, "program_sha256": need.program or ""}
         now = timezone.now()
         barred = refusals.barred(owner_id=me, now=now, held=partial(machines_held, owner_id=me))
@@ -160,7 +160,7 @@ class OneQuote(APIView):
 
 def quote_of(request: Request, pk: int) -> Quote:
     """Return the caller's quote. Raises Refused."""
-    quote = Quote.objects.filter(pk=pk, owner=request.user).first()
+    quote = Quote.objects.filter(pk=pk, owner=request.auth.team).first()
     if quote is None:
         raise Refused(404, "not_found", f"there is no quote {pk} of yours", "ask for a new one: `yard quote`")
     return quote

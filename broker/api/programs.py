@@ -27,7 +27,7 @@ class Programs(APIView):
     @extend_schema(operation_id="download_program", responses=openapi.BYTES)
     def get(self, request: Request, digest: str) -> Any:
         """Download it; `Range: bytes=N-` resumes."""
-        if programs.find(owner_id=request.user.pk, sha256=digest) is None:
+        if programs.find(owner_id=request.auth.team.pk, sha256=digest) is None:
             raise Refused(404, "program_unknown", f"no program {digest[:12]} of yours was uploaded", "PUT it first")
         return bodies.send(request, digest, filename=f"{digest[:12]}.tar.gz")
 
@@ -43,7 +43,9 @@ class Programs(APIView):
             programs.check(digest)
         except programs.NotAProgram as error:
             raise Refused(422, "not_a_program", str(error), "pack it with `yard run`, or as a .tar.gz") from None
-        _, made = operations.keep_program(owner_id=request.user.pk, sha256=digest, size_bytes=size, now=timezone.now())
+        _, made = operations.keep_program(
+            owner_id=request.auth.team.pk, sha256=digest, size_bytes=size, now=timezone.now()
+        )
         return Response({"sha256": digest, "size_bytes": size}, status=201 if made else 200)
 
 
@@ -61,6 +63,6 @@ class Profile(APIView):
             profile = profiles.parse(request.data)
         except profiles.ProfileInvalid as error:
             raise Refused(422, "invalid", str(error), "`yard probe` makes one") from None
-        if not operations.keep_profile(owner_id=request.user.pk, sha256=digest, profile=profile.as_json()):
+        if not operations.keep_profile(owner_id=request.auth.team.pk, sha256=digest, profile=profile.as_json()):
             raise Refused(404, "program_unknown", f"no program {digest[:12]} was uploaded", "PUT it first")
         return Response(profile.as_json())

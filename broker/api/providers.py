@@ -43,7 +43,7 @@ class _OfAnAccount(APIView):
     @property
     def owner_id(self) -> int | None:
         """Whose account is meant; None is the broker's."""
-        return None if self.of_the_broker else self.request.user.pk
+        return None if self.of_the_broker else self.request.auth.team.pk
 
 
 class Providers(_OfAnAccount):

@@ -44,7 +44,7 @@ class Reservations(APIView):
             raise Refused(422, "invalid", f"until: {given['until']:%Y-%m-%dT%H:%M:%SZ} is over", "name a later instant")
         try:
             made = reservations.add(
-                owner_id=request.user.pk, offer_id=given["offer"], machines=given["machines"], until=given["until"]
+                owner_id=request.auth.team.pk, offer_id=given["offer"], machines=given["machines"], until=given["until"]
             )
         except reservations.NotReservable as error:
             hint = "`yard offers --market on_demand` lists the offers with their ids"
@@ -65,14 +65,14 @@ class OneReservation(APIView):
         mine = _lasting(request, timezone.now())
         if pk not in mine:
             raise Refused(404, "not_found", f"there is no reservation {pk} of yours", "`yard reserved` lists them")
-        reservations.remove(owner_id=request.user.pk, reservation_id=pk)
+        reservations.remove(owner_id=request.auth.team.pk, reservation_id=pk)
         return Response(mine[pk])
 
 
 def _lasting(request: Request, now: datetime) -> dict[int, Any]:
     """Return {id: reservation} of the caller's that are not over, as the API shows them."""
-    rows = list(reservations.lasting(owner_id=request.user.pk, now=now))
-    used = reservations.in_use(rows, reserved_in_use(request.user.pk))
+    rows = list(reservations.lasting(owner_id=request.auth.team.pk, now=now))
+    used = reservations.in_use(rows, reserved_in_use(request.auth.team.pk))
     named = ("id", "offer_id", "offer", "machines", "until")
     bodies = [{**{name: getattr(one, name) for name in named}, "in_use": used[one.pk]} for one in rows]
     return {body["id"]: shapes.ReservationShape(body).data for body in bodies}

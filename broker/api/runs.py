@@ -42,7 +42,7 @@ class Workloads(APIView):
     )
     def get(self, request: Request) -> Response:
         """List your workloads, newest first."""
-        rows = Workload.objects.filter(owner=request.user).order_by("-id")
+        rows = Workload.objects.filter(owner=request.auth.team).order_by("-id")
         if state := request.query_params.get("state"):
             rows = rows.filter(state=state)
         return Response(paging.keyset(request, rows, sort="-id", show=workload_json))
@@ -83,7 +83,7 @@ def _accept(request: Request, quote: Quote, body: dict[str, Any]) -> tuple[Workl
 
 
 def _order(request: Request, quote: Quote, body: dict[str, Any]) -> operations.Order:
-    program = programs.find(owner_id=request.user.pk, sha256=body["program"])
+    program = programs.find(owner_id=request.auth.team.pk, sha256=body["program"])
     if program is None:
         raise Refused(422, "program_unknown", f"no program {body['program'][:12]} was uploaded", "PUT it first")
     try:
@@ -109,7 +109,7 @@ def _order(request: Request, quote: Quote, body: dict[str, Any]) -> operations.O
         name=body["name"] or body["script"],
         budget_usd=budget,
         priority=body["priority"],
-        resumes=resuming.resumed(request.user.pk, body["resume"]),
+        resumes=resuming.resumed(request.auth.team.pk, body["resume"]),
         idempotency_key=key,
         body_sha256=digest,
     )
@@ -191,7 +191,7 @@ class Content(APIView):
 
 
 def _artifact_of(request: Request, pk: int) -> Artifact:
-    artifact = Artifact.objects.filter(pk=pk, workload__owner=request.user).first()
+    artifact = Artifact.objects.filter(pk=pk, workload__owner=request.auth.team).first()
     if artifact is None:
         raise Refused(404, "not_found", f"there is no artifact {pk} of yours", "list a workload's artifacts")
     return artifact
@@ -211,7 +211,7 @@ class Bill(APIView):
 
 def workload_of(request: Request, pk: int) -> Workload:
     """Return the caller's workload. Raises Refused."""
-    workload = Workload.objects.filter(pk=pk, owner=request.user).first()
+    workload = Workload.objects.filter(pk=pk, owner=request.auth.team).first()
     if workload is None:
         raise Refused(404, "not_found", f"there is no workload {pk} of yours", "`yard ps` lists them")
     return workload

@@ -39,7 +39,7 @@ async def offers(request: HttpRequest) -> HttpResponseBase:
 
 
 def _wishes(query: QueryDict) -> dict[str, str]:
-    return {name: ",".join(query.getlist(name)) for name in query if name != "after"}
+    return {name: ",".join(query.getlist(name)) for name in query if name not in ("after", "team")}
 
 
 def _since(

@@ -38,7 +38,7 @@ async def workload(request: HttpRequest, pk: int) -> HttpResponseBase:
         after = live.place(start) if start else None
         if start and start != END and after is None:
             raise sse.unknown(start)
-        request.user = await sync_to_async(reader_of)(request)
+        request.auth = await sync_to_async(reader_of)(request)  # type: ignore[attr-defined]  # As a view of DRF has it.
         await sync_to_async(runs.workload_of)(request, pk)  # type: ignore[arg-type]
     except Refused as error:
         return plain(error)

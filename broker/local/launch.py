@@ -75,6 +75,11 @@ class Place:
         """The CLI's configuration, for `GPUYARD_CONFIG`."""
         return self.state / "client.json"
 
+    @property
+    def sign_in_file(self) -> Path:
+        """The first user's name and first password for the dashboard."""
+        return self.state / "sign-in.json"
+
 
 class Launch:
     """The steps from nothing to a broker with hosts; each says one line with its seconds."""
@@ -106,7 +111,9 @@ class Launch:
             self._manage("migrate", "--no-input", "--verbosity", "0", timeout_s=MIGRATE_TIMEOUT_S)
         with self._step("first user"):
             told = self._manage("first_user", timeout_s=60.0)
-            self._keep_key(json.loads(told.strip().splitlines()[-1]))
+            user = json.loads(told.strip().splitlines()[-1])
+            self._keep_key(user)
+            self._keep_password(user)
 
     def broker(self) -> None:
         """Start web, workers, hub and tick, and wait until the broker says that it is well."""
@@ -163,6 +170,12 @@ class Launch:
                 f"Put the file back, or move {self._place.state} (and the database) away to begin anew."
             )
         hosts.write_private(file, json.dumps({"url": self._place.url, "api_key": key}, indent=2) + "\n")
+
+    def _keep_password(self, user: dict[str, str]) -> None:
+        """Write how to sign in, at the start that made the password. Should it be lost: `manage.py changepassword`."""
+        if password := user.get("password"):
+            kept = {"url": self._place.url, "username": user["username"], "password": password}
+            hosts.write_private(self._place.sign_in_file, json.dumps(kept, indent=2) + "\n")
 
     def _wait_until_well(self) -> None:
         def well() -> bool:

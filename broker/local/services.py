@@ -33,11 +33,13 @@ def start_redis(supervisor: Supervisor, *, say: Callable[[str], None]) -> str:
 
 def environment(*, state: Path, database_url: str, redis_url: str, secret_key: str) -> Mapping[str, str]:
     """What a process of the broker needs to know about this place."""
-    objects = state / "objects"
-    objects.mkdir(mode=0o700, parents=True, exist_ok=True)
+    objects, mail = state / "objects", state / "mail"  # Mails hold links that let people in.
+    for private in (objects, mail):
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
     return {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "SECRET_KEY": secret_key,
         "GPUYARD_OBJECTS": os.environ.get("GPUYARD_OBJECTS") or str(objects),
+        "GPUYARD_MAIL_DIR": os.environ.get("GPUYARD_MAIL_DIR") or str(mail),
     }

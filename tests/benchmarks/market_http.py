@@ -36,10 +36,11 @@ end
 
 def load(*, say: Callable[[str], None]) -> dict[str, Any]:
     """Return requests a second and the 99th percentile in ms; then the same with no answer kept for a moment."""
-    from broker.identity.operations import first_user, make_key
+    from broker.identity.operations import first_user, make_key, own_team
 
-    user, key = first_user(username="bench", now=timezone.now())
-    key = key or make_key(user=user, name="bench", scopes=("read",), now=timezone.now())
+    now = timezone.now()
+    user, key, _ = first_user(username="bench", now=now)
+    key = key or make_key(membership=own_team(user=user, now=now), name="bench", scopes=("read",), now=now)[1]
     kept = under_load(key, {})
     say(f"HTTP: {kept[0]:,.0f} requests/s, p99 {kept[1]:.1f} ms; {kept[2]} answers were no 200")
     fresh = under_load(key, {"GPUYARD_OFFERS_PAGE_FOR_S": "0"})

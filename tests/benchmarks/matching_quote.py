@@ -216,10 +216,10 @@ def real_path(needs: Sequence[Need]) -> dict[str, Any]:
     import django
 
     django.setup()
-    from django.contrib.auth import get_user_model
     from django.core.management import call_command
     from django.db import connection
 
+    from broker.identity.models import Team
     from offers import operations, poll, queries
     from offers.models import Offer, Quote, this_transaction
 
@@ -232,7 +232,7 @@ def real_path(needs: Sequence[Need]) -> dict[str, Any]:
         poll.record(lines, provider=provider, now=now, complete=True, leasable=True)
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE offers_offer")
-    owner = get_user_model().objects.create_user(username=f"quotes-{time.time_ns()}")
+    owner = Team.objects.create(name=f"quotes-{time.time_ns()}", created_at=now)
     queries.accounts.usable_by = lambda owner_id: set(by_provider)  # type: ignore[assignment]
     first_s, _ = _timed(lambda: queries.open_book(now=now))
 

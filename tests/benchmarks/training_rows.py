@@ -13,6 +13,7 @@ import numpy as np
 from django.utils import timezone
 
 from broker.identity.models import User
+from broker.identity.operations import own_team
 from offers.models import Offer, Quote
 from workloads import storage
 from workloads.models import Contribution, Lease, Placement, Program, Round, SampleRange, Training, Workload
@@ -25,7 +26,8 @@ FAR = timedelta(days=365)
 def workload() -> int:
     """Make a running workload without sites; return its id."""
     now = timezone.now()
-    owner, _ = User.objects.get_or_create(username="bench")
+    user, _ = User.objects.get_or_create(username="bench")
+    owner = own_team(user=user, now=now).team
     quote = Quote.objects.create(
         owner=owner, need={}, rank=0, why="benchmark", speed={}, created_at=now, expires_at=now + FAR
     )

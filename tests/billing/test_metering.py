@@ -71,7 +71,7 @@ class TestMeter:
         self.close(lease, NOON + timedelta(hours=1, seconds=100))
         assert metering.meter(now=NOON + timedelta(hours=5)) == 1
 
-        supplier = f"supplier:{owner.user.pk}"
+        supplier = f"supplier:{owner.team.pk}"
         assert self.amounts() == [
             (supplier, Decimal("3.6")),
             ("margin", Decimal("0.36")),

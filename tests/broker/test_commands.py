@@ -23,7 +23,8 @@ def test_the_first_user_is_made_once_with_a_key_and_credit(client, clock):
     first, again = json.loads(said("first_user")), json.loads(said("first_user"))
 
     assert again == {"username": "first"}
-    me = Caller(client, first["api_key"], None).ok("GET", "/v1/me")
+    assert User.objects.get().check_password(first["password"])
+    me = Caller(client, first["api_key"]).ok("GET", "/v1/me")
     assert (me["username"], me["balance_usd"]) == ("first", "100.000000")
     assert me["scopes"] == ["read", "run", "supply", "operate", "observe"]
 

@@ -49,7 +49,7 @@ class TestTenancy:
         assert ada.refused("POST", f"{PATH}/check") == (404, "not_found")
         assert ada.refused("DELETE", PATH) == (404, "not_found")
         with pytest.raises(accounts.AccountMissing):
-            accounts.open_account("acme", ada.user.pk)
+            accounts.open_account("acme", ada.team.pk)
         assert (shown(bob)["connected"], shown(bob)["hint"]) == ("own", "0bob")
 
     def test_each_has_one_of_its_own(self, ada, bob):
@@ -57,7 +57,7 @@ class TestTenancy:
         bob.ok("PUT", PATH, body("bob"))
         ada.ok("DELETE", PATH)
 
-        assert [account.owner_id for account in Account.objects.all()] == [bob.user.pk]
+        assert [account.owner_id for account in Account.objects.all()] == [bob.team.pk]
 
     def test_of_the_brokers_a_team_learns_only_that_it_is_there(self, ada, customer):
         Acme.denied.add("AKIA0000broker")

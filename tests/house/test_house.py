@@ -23,6 +23,7 @@ NAMES_WITHOUT_AN_IDEA = {"utils", "helpers", "common", "core", "manager", "misc"
 ONE_DOOR = {
     "requests": {"providers/http.py", "workloads/node/link.py", "workloads/node/training/link.py",
                  "frontend/client/gpuyard/transport.py"},
+    "allauth": {"broker/identity/adapter.py", "broker/identity/stages.py"},
     "boto3": {"providers/aws_api.py"},
     "botocore": {"providers/aws_api.py"},
     "nebius": {"providers/nebius_calls.py", "providers/nebius_prices.py", "providers/nebius.py"},

@@ -162,6 +162,17 @@ def test_the_key_is_kept_private_and_outlives_a_change_of_port(supervisor: Super
         second._keep_key({"username": "you"})
 
 
+def test_the_first_password_is_kept_private_until_another_is_made(supervisor: Supervisor, state: Path) -> None:
+    start = launch.Launch(supervisor, launch.Place(state, 8000), say=print)
+
+    start._keep_password({"username": "you", "password": "p"})
+    start._keep_password({"username": "you"})
+
+    file = state / "sign-in.json"
+    assert json.loads(file.read_text()) == {"url": "http://127.0.0.1:8000", "username": "you", "password": "p"}
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
 def test_the_secret_is_made_once(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SECRET_KEY", raising=False)
     file = state / "secret"

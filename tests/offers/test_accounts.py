@@ -34,12 +34,12 @@ def bob(make_caller, clock):
 
 def add(who, owner=None, **more):
     return accounts.add(
-        owner_id=owner and owner.user.pk, provider="acme", credentials=credentials(who) | more, now=NOON
+        owner_id=owner and owner.team.pk, provider="acme", credentials=credentials(who) | more, now=NOON
     )
 
 
 def used(owner=None):
-    return accounts.open_account("acme", owner and owner.user.pk).access_key_id.removeprefix("AKIA0000")
+    return accounts.open_account("acme", owner and owner.team.pk).access_key_id.removeprefix("AKIA0000")
 
 
 def poll(minutes=0.0):
@@ -102,12 +102,12 @@ class TestSealing:
         settings.CREDENTIAL_KEYS = [A]
         add("bob", bob)
 
-        with pytest.raises(sealing.CredentialsSealedWithAnotherKey, match=f"acme, team {ada.user.pk}"):
+        with pytest.raises(sealing.CredentialsSealedWithAnotherKey, match=f"acme, team {ada.team.pk}"):
             used(ada)
         assert used(bob) == "bob"
         assert poll().lines == 1
-        assert accounts.rotate() == (1, [f"acme, team {ada.user.pk}"])
-        with pytest.raises(CommandError, match=f"team {ada.user.pk}"):
+        assert accounts.rotate() == (1, [f"acme, team {ada.team.pk}"])
+        with pytest.raises(CommandError, match=f"team {ada.team.pk}"):
             call_command("rotate_credential_keys", stdout=StringIO())
 
     def test_keys_are_read_from_the_environment_and_a_wrong_one_is_not_shown(self, monkeypatch):
@@ -155,7 +155,7 @@ class TestTakingIn:
     def test_a_new_one_takes_the_place_of_the_old_one_unchecked(self, ada):
         add("ada", ada)
         Acme.denied.add("AKIA0000ada")
-        accounts.check(owner_id=ada.user.pk, provider="acme", now=NOON)
+        accounts.check(owner_id=ada.team.pk, provider="acme", now=NOON)
 
         add("eda", ada)
 
@@ -183,9 +183,9 @@ class TestWhose:
         add("ada", ada)
 
         assert (used(ada), used(bob), used()) == ("ada", "broker", "broker")
-        assert accounts.holder("acme", ada.user.pk) == ada.user.pk
-        assert accounts.holder("acme", bob.user.pk) is None
-        assert accounts.all_accounts() == [("acme", None), ("acme", ada.user.pk)]
+        assert accounts.holder("acme", ada.team.pk) == ada.team.pk
+        assert accounts.holder("acme", bob.team.pk) is None
+        assert accounts.all_accounts() == [("acme", None), ("acme", ada.team.pk)]
 
     def test_who_has_none_gets_none_of_another_teams(self, ada, bob):
         add("bob", bob)
@@ -199,21 +199,21 @@ class TestWhose:
         poll()
         need = Need(accelerator="H100-SXM")
 
-        (quote, *_), _ = operations.quote(owner_id=ada.user.pk, need=need, measured={}, now=NOON)
+        (quote, *_), _ = operations.quote(owner_id=ada.team.pk, need=need, measured={}, now=NOON)
         with pytest.raises(operations.NeedUnmet):
-            operations.quote(owner_id=bob.user.pk, need=need, measured={}, now=NOON)
+            operations.quote(owner_id=bob.team.pk, need=need, measured={}, now=NOON)
 
-        assert quote.owner_id == ada.user.pk
+        assert quote.owner_id == ada.team.pk
         assert Offer.objects.get().leasable
-        assert queries.open_offers(now=NOON, owner_id=bob.user.pk, leasable_only=True) == []
+        assert queries.open_offers(now=NOON, owner_id=bob.team.pk, leasable_only=True) == []
         add("broker")
-        assert operations.quote(owner_id=bob.user.pk, need=need, measured={}, now=NOON)
+        assert operations.quote(owner_id=bob.team.pk, need=need, measured={}, now=NOON)
 
     def test_suppliers_hosts_are_leasable_for_all(self, ada, make_host):
         make_host("one", "home/berlin")
 
         for only in (True, False):
-            (offer,) = queries.open_offers(now=NOON, owner_id=ada.user.pk, leasable_only=only)
+            (offer,) = queries.open_offers(now=NOON, owner_id=ada.team.pk, leasable_only=only)
             assert offer.leasable
 
 
@@ -222,7 +222,7 @@ class TestChecking:
         add("ada", ada)
         Acme.denied.add("AKIA0000ada")
 
-        found = accounts.check(owner_id=ada.user.pk, provider="acme", now=NOON)
+        found = accounts.check(owner_id=ada.team.pk, provider="acme", now=NOON)
 
         assert [(one.name, one.granted) for one in found] == [
             ("acme:List", True), ("acme:Rent", False), ("acme:End", None),
@@ -234,7 +234,7 @@ class TestChecking:
         add("ada", ada)
         Acme.broken["AKIA0000ada"] = Rejected("no", reason=Reason.AUTH)
 
-        (only,) = accounts.check(owner_id=ada.user.pk, provider="acme", now=NOON)
+        (only,) = accounts.check(owner_id=ada.team.pk, provider="acme", now=NOON)
 
         assert (only.granted, only.why) == (False, "no: AKIA0000ada with ***")
 
@@ -243,7 +243,7 @@ class TestChecking:
         Acme.broken["AKIA0000ada"] = Unreachable("away")
 
         with pytest.raises(Unreachable) as error:
-            accounts.check(owner_id=ada.user.pk, provider="acme", now=NOON)
+            accounts.check(owner_id=ada.team.pk, provider="acme", now=NOON)
 
         assert str(error.value) == "away: AKIA0000ada with ***"
         assert Account.objects.get().checked_at is None
@@ -267,8 +267,8 @@ class TestPolling:
     def test_without_one_with_the_teams_that_was_checked_last(self, ada, bob, make_caller):
         for who, owner in (("eve", make_caller("eve")), ("ada", ada), ("bob", bob)):
             add(who, owner)
-        accounts.check(owner_id=ada.user.pk, provider="acme", now=NOON)
-        accounts.check(owner_id=bob.user.pk, provider="acme", now=NOON + timedelta(minutes=1))
+        accounts.check(owner_id=ada.team.pk, provider="acme", now=NOON)
+        accounts.check(owner_id=bob.team.pk, provider="acme", now=NOON + timedelta(minutes=1))
 
         poll()
 
@@ -321,7 +321,7 @@ class TestRemoving:
         accounts.remove(owner_id=None, provider="acme", now=NOON)
         assert Offer.objects.get().leasable, "a team has one still"
 
-        accounts.remove(owner_id=ada.user.pk, provider="acme", now=NOON)
+        accounts.remove(owner_id=ada.team.pk, provider="acme", now=NOON)
 
         after = Offer.objects.get()
         assert not after.leasable
@@ -337,7 +337,7 @@ class TestRemoving:
         add("broker")
 
         with pytest.raises(accounts.AccountMissing):
-            accounts.remove(owner_id=ada.user.pk, provider="acme", now=NOON)
+            accounts.remove(owner_id=ada.team.pk, provider="acme", now=NOON)
 
     def test_a_new_account_is_tried_at_once_after_failures(self, ada):
         add("ada", ada)
@@ -356,7 +356,7 @@ def test_a_removal_is_a_change_for_those_who_follow_the_book(ada):
     poll()
     before = Offer.objects.get().version
 
-    accounts.remove(owner_id=ada.user.pk, provider="acme", now=NOON)
+    accounts.remove(owner_id=ada.team.pk, provider="acme", now=NOON)
 
     assert Offer.objects.get().version > before
     assert json.dumps(accounts.all_accounts()) == "[]"

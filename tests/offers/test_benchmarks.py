@@ -74,7 +74,7 @@ class TestReadable:
 def test_a_quote_follows_what_the_agent_of_a_host_told(make_host, ada, clock):
     agent = make_host("one", "home/berlin", usd="0.10")
     need = Need(accelerator="cpu", samples=1000)
-    asked = {"owner_id": ada.user.pk, "need": need, "measured": {}, "profile": PROFILE, "now": clock.now}
+    asked = {"owner_id": ada.team.pk, "need": need, "measured": {}, "profile": PROFILE, "now": clock.now}
     (before,), _ = operations.quote(**asked)
     agent.hardware = {**agent.hardware, "benchmarks": [{"precision": "odd"}, measured(1e9)]}
     agent.beat()

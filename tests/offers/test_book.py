@@ -113,7 +113,7 @@ class TestQuote:
     def test_freezes_what_it_promises(self, make_host, ada, clock):
         make_host("one", "home/berlin", usd="0.10")
 
-        (quote,), _ = operations.quote(owner_id=ada.user.pk, need=Need(accelerator="cpu"), measured={}, now=clock.now)
+        (quote,), _ = operations.quote(owner_id=ada.team.pk, need=Need(accelerator="cpu"), measured={}, now=clock.now)
         Host.objects.update(usd_per_hour=Decimal(9))
         operations.refresh_hosts(now=clock.now)
 
@@ -122,7 +122,7 @@ class TestQuote:
 
     def test_no_offer_at_all_is_unmet(self, ada, clock):
         with pytest.raises(operations.NeedUnmet):
-            operations.quote(owner_id=ada.user.pk, need=Need(), measured={}, now=clock.now)
+            operations.quote(owner_id=ada.team.pk, need=Need(), measured={}, now=clock.now)
 
     def test_an_offer_not_seen_lately_is_not_quoted(self, make_host, ada, clock):
         make_host("one", "home/berlin")
@@ -130,7 +130,7 @@ class TestQuote:
         clock.forward(minutes=16)
 
         with pytest.raises(operations.NeedUnmet):
-            operations.quote(owner_id=ada.user.pk, need=Need(), measured={}, now=clock.now)
+            operations.quote(owner_id=ada.team.pk, need=Need(), measured={}, now=clock.now)
 
 
 def test_price_lists_in_the_catalogs_directory_are_polled(settings, tmp_path, clock):

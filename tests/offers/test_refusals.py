@@ -98,21 +98,21 @@ class TestQuota:
         assert barred(1, held=lambda line: 1) == {}
 
     def test_is_the_affair_of_the_account_it_was_met_with(self, h100, ada, owner):
-        Account.objects.create(owner=ada.user, provider="verda", sealed=b"x", created_at=NOON)
-        refusals.remember(offer=h100, reason="quota", why="no", now=NOON, machines=0, owner_id=ada.user.pk)
+        Account.objects.create(owner=ada.team, provider="verda", sealed=b"x", created_at=NOON)
+        refusals.remember(offer=h100, reason="quota", why="no", now=NOON, machines=0, owner_id=ada.team.pk)
 
-        assert barred(1, owner_id=ada.user.pk) == {LINE: "over the account's quota"}
-        assert barred(1, owner_id=owner.user.pk) == {}
+        assert barred(1, owner_id=ada.team.pk) == {LINE: "over the account's quota"}
+        assert barred(1, owner_id=owner.team.pk) == {}
         assert barred(1) == {}
 
     def test_of_the_brokers_account_does_not_concern_a_team_with_its_own(self, h100, ada, owner):
-        Account.objects.create(owner=ada.user, provider="verda", sealed=b"x", created_at=NOON)
+        Account.objects.create(owner=ada.team, provider="verda", sealed=b"x", created_at=NOON)
         refusals.remember(offer=h100, reason="quota", why="no", now=NOON, machines=0)
 
-        assert barred(1, owner_id=ada.user.pk) == {}
-        assert barred(1, owner_id=owner.user.pk) == {LINE: "over the account's quota"}
+        assert barred(1, owner_id=ada.team.pk) == {}
+        assert barred(1, owner_id=owner.team.pk) == {LINE: "over the account's quota"}
 
     def test_but_what_is_sold_out_is_so_for_everybody(self, h100, ada, owner):
-        refusals.remember(offer=h100, reason="sold_out", why="no", now=NOON, owner_id=ada.user.pk)
+        refusals.remember(offer=h100, reason="sold_out", why="no", now=NOON, owner_id=ada.team.pk)
 
-        assert barred(1, owner_id=owner.user.pk) == {LINE: "sold out a moment ago"}
+        assert barred(1, owner_id=owner.team.pk) == {LINE: "sold out a moment ago"}

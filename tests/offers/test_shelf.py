@@ -212,7 +212,7 @@ class TestQuotes:
             accelerator="H100", accelerators_per_site=8, samples=10**6, samples_per_s=5.0, budget_usd=Decimal(900)
         )
 
-        quotes, answer = operations.quote(owner_id=ada.user.pk, need=need, measured={}, now=NOON)
+        quotes, answer = operations.quote(owner_id=ada.team.pk, need=need, measured={}, now=NOON)
 
         first = quotes[0]
         first.refresh_from_db()
@@ -224,18 +224,18 @@ class TestQuotes:
 
     def test_what_went_stale_is_not_quoted_though_it_is_in_the_book(self, ada):
         page(listing("a"))
-        operations.quote(owner_id=ada.user.pk, need=Need(), measured={}, now=NOON)
+        operations.quote(owner_id=ada.team.pk, need=Need(), measured={}, now=NOON)
 
         Source.objects.update(fresh_until=NOON)
 
         with pytest.raises(operations.NeedUnmet):
-            operations.quote(owner_id=ada.user.pk, need=Need(), measured={}, now=NOON)
+            operations.quote(owner_id=ada.team.pk, need=Need(), measured={}, now=NOON)
 
     def test_a_barred_line_is_left_alone(self, ada):
         page(listing("a", "2"), listing("b", "3"))
         barred = {("acme", "eu", "", "a", "on_demand"): "sold out a moment ago"}
 
-        quotes, answer = operations.quote(owner_id=ada.user.pk, need=Need(), measured={}, now=NOON, barred=barred)
+        quotes, answer = operations.quote(owner_id=ada.team.pk, need=Need(), measured={}, now=NOON, barred=barred)
 
         assert {line.offer.machine_type for one in quotes for line in one.lines.all()} == {"b"}
         assert answer.excluded == (("left alone for now: sold out a moment ago", 1),)
@@ -243,14 +243,14 @@ class TestQuotes:
     def test_reserved_machines_are_sold_at_nothing_until_they_are_in_use(self, ada, make_caller):
         page(listing("a", "2"))
         offer = Offer.objects.get()
-        Account.objects.create(owner=ada.user, provider=offer.provider, sealed=b"", created_at=NOON)
-        Reservation.objects.create(owner=ada.user, offer=offer, machines=1, until=NOON + timedelta(days=1))
+        Account.objects.create(owner=ada.team, provider=offer.provider, sealed=b"", created_at=NOON)
+        Reservation.objects.create(owner=ada.team, offer=offer, machines=1, until=NOON + timedelta(days=1))
         asked = {"need": Need(accelerators_per_site=8), "measured": {}, "now": NOON}
 
-        (mine, *_), _ = operations.quote(owner_id=ada.user.pk, **asked)
-        (used, *_), _ = operations.quote(owner_id=ada.user.pk, held={offer.pk: 1}, **asked)
-        (over, *_), _ = operations.quote(owner_id=ada.user.pk, **asked | {"now": NOON + timedelta(days=2)})
-        (others, *_), _ = operations.quote(owner_id=make_caller("eve").user.pk, **asked)
+        (mine, *_), _ = operations.quote(owner_id=ada.team.pk, **asked)
+        (used, *_), _ = operations.quote(owner_id=ada.team.pk, held={offer.pk: 1}, **asked)
+        (over, *_), _ = operations.quote(owner_id=ada.team.pk, **asked | {"now": NOON + timedelta(days=2)})
+        (others, *_), _ = operations.quote(owner_id=make_caller("eve").team.pk, **asked)
 
         costs = [[(line.cost_usd_per_hour, line.sell_usd_per_hour) for line in one.lines.all()]
                  for one in (mine, used, over, others)]  # fmt: skip
@@ -264,4 +264,4 @@ class TestQuotes:
         supplier = Host.objects.get(pk=host.machine_type.removeprefix("host-")).supplier_id
 
         assert queries.scope(owner_id=supplier, now=NOON).own == {host.pk}
-        assert queries.scope(owner_id=ada.user.pk, now=NOON).own == frozenset()
+        assert queries.scope(owner_id=ada.team.pk, now=NOON).own == frozenset()

@@ -34,7 +34,7 @@ def order(order_run):
 
 
 def add(who, owner=None):
-    accounts.add(owner_id=owner and owner.user.pk, provider="acme", credentials=credentials(who), now=NOON)
+    accounts.add(owner_id=owner and owner.team.pk, provider="acme", credentials=credentials(who), now=NOON)
 
 
 def rented(who):
@@ -64,7 +64,7 @@ def test_each_is_launched_looked_after_and_ended_in_its_owners_account(ada, bob,
     of_ada, of_bob = Lease.objects.order_by("id")
     assert (rented("ada"), rented("broker")) == ([of_ada.key], [of_bob.key])
     assert {of_ada.state, of_bob.state} == {"booting"}, "each was found where it stands"
-    assert looked() == {None: [of_bob.key], ada.user.pk: [of_ada.key]}
+    assert looked() == {None: [of_bob.key], ada.team.pk: [of_ada.key]}
     ada.ok("POST", f"/v1/workloads/{run}/stop")
     settle(seconds=8)
     assert (rented("ada"), rented("broker")) == ([], [of_bob.key])
@@ -87,7 +87,7 @@ def test_orphans_are_ended_in_every_account_and_what_lives_in_none(ada, bob, ord
     key = Lease.objects.get().key
     assert (rented("broker"), rented("ada"), rented("bob")) == ([], [key], ["of-another-broker"])
     end_orphans(now=clock.now)
-    assert looked() == {None: [], ada.user.pk: [key], bob.user.pk: ["of-another-broker"]}
+    assert looked() == {None: [], ada.team.pk: [key], bob.team.pk: ["of-another-broker"]}
 
 
 def test_an_account_that_cannot_be_opened_keeps_no_orphan_alive_in_another(ada, settings, clock):
@@ -105,7 +105,7 @@ def test_an_account_that_is_gone_by_the_launch_refuses_the_lease(ada, order, set
     run = order(ada)
     seek(NOON)
     workload_machine.advance(run, NOON)
-    accounts.remove(owner_id=ada.user.pk, provider="acme", now=NOON)
+    accounts.remove(owner_id=ada.team.pk, provider="acme", now=NOON)
 
     settle(seconds=4)
 

@@ -96,7 +96,7 @@ def lose(settle, clock):
 
 def own_account(who):
     name = who.user.username
-    accounts.add(owner_id=who.user.pk, provider="acme", credentials=credentials(name), now=NOON)
+    accounts.add(owner_id=who.team.pk, provider="acme", credentials=credentials(name), now=NOON)
     if not Offer.objects.filter(provider="acme").exists():
         poll()
 
@@ -193,7 +193,7 @@ class TestAWholeRun:
         accounts.add(owner_id=None, provider="acme", credentials=credentials("broker"), now=NOON)
         reserve()
         run = order()
-        accounts.remove(owner_id=ada.user.pk, provider="acme", now=NOON)
+        accounts.remove(owner_id=ada.team.pk, provider="acme", now=NOON)
 
         settle(seconds=3)
 

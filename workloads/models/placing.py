@@ -13,7 +13,7 @@ from workloads.lifecycle import Lifecycle
 class Program(models.Model):
     """A researcher's packed script and directory, named by its hash."""
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT)
+    owner = models.ForeignKey(settings.TENANT_MODEL, models.PROTECT)
     sha256 = models.CharField(max_length=64)
     size_bytes = models.PositiveBigIntegerField()
     profile = models.JSONField(null=True)  # What a probe measured of it (offers.matching.roofline.Profile).
@@ -44,7 +44,7 @@ class Workload(Lifecycle):
         "deadline", "no_session",
     )  # fmt: skip
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT)
+    owner = models.ForeignKey(settings.TENANT_MODEL, models.PROTECT)
     quote = models.OneToOneField(Quote, models.PROTECT)
     program = models.ForeignKey(Program, models.PROTECT)
     name = models.CharField(max_length=80)

@@ -12,7 +12,7 @@ from broker.identity import operations
 
 
 class Command(BaseCommand):
-    """Print {"username", "api_key"}; the key is there only when the user was made just now."""
+    """Print {"username", "api_key", "password"}; key and password are there only when they were made just now."""
 
     help = __doc__
 
@@ -22,6 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Make the user or find it."""
-        user, key = operations.first_user(username=options["username"], now=timezone.now())
-        shown = {"username": user.username} | ({"api_key": key} if key else {})
+        user, key, password = operations.first_user(username=options["username"], now=timezone.now())
+        made = {"api_key": key, "password": password}
+        shown = {"username": user.username} | {name: secret for name, secret in made.items() if secret}
         self.stdout.write(json.dumps(shown))

@@ -9,11 +9,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from broker.identity.models import User
-from broker.identity.operations import SCOPES, make_key
+from broker.identity.operations import make_key, own_team
+from broker.identity.scopes import OF_STAFF, SCOPES
 
 
 class Command(BaseCommand):
-    """Make a key with some scopes, for some days; make the user if need be."""
+    """Make a key for a user's own team, with some scopes, for some days; make the user if need be."""
 
     help = __doc__
 
@@ -32,4 +33,14 @@ class Command(BaseCommand):
         user, _ = User.objects.get_or_create(username=options["username"])
         expires_at = now + timedelta(days=options["days"]) if options["days"] else None
         scopes = tuple(options["scopes"])
-        self.stdout.write(make_key(user=user, name=options["name"], scopes=scopes, expires_at=expires_at, now=now))
+        if OF_STAFF & set(scopes) and not user.is_staff:
+            user.is_staff = True  # Who may type this is allowed to say so.
+            user.save(update_fields=["is_staff"])
+        _, key = make_key(
+            membership=own_team(user=user, now=now),
+            name=options["name"],
+            scopes=scopes,
+            expires_at=expires_at,
+            now=now,
+        )
+        self.stdout.write(key)

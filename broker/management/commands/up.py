@@ -81,10 +81,16 @@ class Command(BaseCommand):
 def introduction(place: Place) -> str:
     """Say where the broker is, with which key, and what to type next."""
     key = json.loads(place.client_file.read_text())["api_key"]
+    sign_in = "manage.py changepassword sets a new password"
+    if place.sign_in_file.exists():
+        kept = json.loads(place.sign_in_file.read_text())
+        sign_in = f"{kept['username']}  {kept['password']}    (first password, kept in {place.sign_in_file})"
     yard = os.path.relpath(yard_program())
     return f"""
   URL      {place.url}
+  Sign in  {sign_in}
   API key  {key}    (kept in {place.client_file})
+  Mails    are files in {place.state / "mail"} (GPUYARD_EMAIL_URL names a mail server)
 
 In another terminal:
   export GPUYARD_CONFIG={place.client_file}
