@@ -3,19 +3,13 @@
 import { queryOptions, type QueryClient } from "@tanstack/react-query";
 import { api, data, Problem, type Schemas } from "./client";
 
-interface Team {
-  id: number;
-  name: string;
-  role: "owner" | "member" | "viewer";
-}
-
-export type Me = Schemas["Me"] & { email: string; team: Team; teams: Team[]; is_staff: boolean };
+export type Me = Schemas["Me"];
 
 export const me = queryOptions({
   queryKey: ["me"],
   queryFn: async (): Promise<Me | null> => {
     try {
-      return (await data(api.GET("/v1/me"))) as Me;
+      return await data(api.GET("/v1/me"));
     } catch (error) {
       if (error instanceof Problem && error.status === 401) return null;
       throw error;

@@ -141,6 +141,59 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/invitations/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Show what it invites to, to anybody who has it. */
+        get: operations["read_invitation"];
+        put?: never;
+        /** @description Join the team. One of your e-mail addresses must be the one that was invited. */
+        post: operations["accept_invitation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List keys, newest first, with those that were revoked. */
+        get: operations["list_keys"];
+        put?: never;
+        /** @description Make a key for the team, with scopes that you have yourself; `key` is shown this once. */
+        post: operations["make_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** @description Revoke it: from now on nobody gets in with it. */
+        delete: operations["revoke_key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/ledger": {
         parameters: {
             query?: never;
@@ -165,7 +218,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description Show who the key belongs to, and the credit. */
+        /** @description Show who asks, for which team, which others there are, and the team's credit. */
         get: operations["me"];
         put?: never;
         post?: never;
@@ -487,6 +540,112 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/v1/teams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List your teams, your own first; to a key, only its own is shown. */
+        get: operations["list_teams"];
+        put?: never;
+        /** @description Make a team; you are its owner. */
+        post: operations["make_team"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Show it. */
+        get: operations["get_team"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** @description Give it another name. Owners only. */
+        patch: operations["rename_team"];
+        trace?: never;
+    };
+    "/v1/teams/{id}/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List the invitations that are open, oldest first. */
+        get: operations["list_invitations"];
+        put?: never;
+        /** @description Mail a link that lets an address in, for a week, in place of an earlier one; it is shown this once, too. */
+        post: operations["invite"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{id}/invitations/{invitation}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** @description Withdraw it: its link leads nowhere. */
+        delete: operations["withdraw_invitation"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{id}/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List the members, oldest first. */
+        get: operations["list_members"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{id}/members/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** @description Let a member go, or leave yourself; keys made for the team by who goes end with it. */
+        delete: operations["remove_member"];
+        options?: never;
+        head?: never;
+        /** @description Change what a member is. Owners only; the last owner stays one. */
+        patch: operations["set_role"];
         trace?: never;
     };
     "/v1/workloads": {
@@ -1045,6 +1204,43 @@ export interface components {
         };
         /** @enum {string} */
         HostState: "new" | "barred" | "reclaimed" | "silent" | "reclaiming" | "rented" | "offered";
+        /** @description An invitation that is open. */
+        Invitation: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: email */
+            email: string;
+            /** Format: date-time */
+            expires_at: string;
+            id: number;
+            invited_by: string;
+            role: components["schemas"]["Role"];
+        };
+        /** @description Invitations to a team. */
+        InvitationList: {
+            results: components["schemas"]["Invitation"][];
+        };
+        /** @description An API key of a team, without its secret. */
+        Key: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at: string | null;
+            id: number;
+            /** Format: date-time */
+            last_used_at: string | null;
+            made_by: string;
+            name: string;
+            prefix: string;
+            /** Format: date-time */
+            revoked_at: string | null;
+            scopes: components["schemas"]["Scope"][];
+        };
+        /** @description One page of keys. */
+        KeyPage: {
+            next: string | null;
+            results: components["schemas"]["Key"][];
+        };
         /** @enum {string} */
         Label: "cheapest" | "fastest" | "safest" | "greenest";
         /** @enum {string} */
@@ -1054,6 +1250,16 @@ export interface components {
             results: components["schemas"]["Entry"][];
             /** Format: decimal */
             sum_usd: string;
+        };
+        /** @description What a link stands for, for who was sent it. */
+        Link: {
+            /** Format: email */
+            email: string;
+            /** Format: date-time */
+            expires_at: string;
+            invited_by: string;
+            role: components["schemas"]["Role"];
+            team: string;
         };
         /** @description One line that a lease's processes wrote. */
         LogLine: {
@@ -1068,17 +1274,69 @@ export interface components {
         LogLineList: {
             results: components["schemas"]["LogLine"][];
         };
+        /** @description An invitation with its link, shown this once. */
+        MadeInvitation: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: email */
+            email: string;
+            /** Format: date-time */
+            expires_at: string;
+            id: number;
+            invited_by: string;
+            link: string;
+            /** @description Whether the mail server took it; else hand the link over yourself. */
+            mailed: boolean;
+            role: components["schemas"]["Role"];
+        };
+        /** @description A key with its secret, shown this once. */
+        MadeKey: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at: string | null;
+            id: number;
+            key: string;
+            /** Format: date-time */
+            last_used_at: string | null;
+            made_by: string;
+            name: string;
+            prefix: string;
+            /** Format: date-time */
+            revoked_at: string | null;
+            scopes: components["schemas"]["Scope"][];
+        };
         /** @enum {string} */
         Market: "on_demand" | "spot" | "reserved";
-        /** @description Who the key belongs to. */
+        /** @description Who asks, for which team, and the team's money. */
         Me: {
             /** Format: decimal */
             available_usd: string;
             /** Format: decimal */
             balance_usd: string;
+            email: string;
+            /** @description The person's; a key's is its maker. */
             id: number;
+            /** @description Of the broker's own staff. */
+            is_staff: boolean;
             scopes: components["schemas"]["Scope"][];
+            team: components["schemas"]["Team"];
+            /** @description A key knows its own only. */
+            teams: components["schemas"]["Team"][];
             username: string;
+        };
+        /** @description Somebody in a team. */
+        Member: {
+            /** Format: date-time */
+            created_at: string;
+            email: string;
+            role: components["schemas"]["Role"];
+            user: number;
+            username: string;
+        };
+        /** @description Members of a team. */
+        MemberList: {
+            results: components["schemas"]["Member"][];
         };
         /** @description One row that a session reported. */
         Metric: {
@@ -1179,6 +1437,25 @@ export interface components {
             /** Format: decimal */
             usd_per_hour: string;
         };
+        /** @description Whom to invite. */
+        NewInvitation: {
+            /** Format: email */
+            email: string;
+            /** @default member */
+            role: components["schemas"]["Role"];
+        };
+        /** @description A key to be made. */
+        NewKey: {
+            /** Format: date-time */
+            expires_at?: string | null;
+            name: string;
+            /**
+             * @default [
+             *       "read"
+             *     ]
+             */
+            scopes: components["schemas"]["Scope"][];
+        };
         /** @description Machines of an offer that are paid for already. */
         NewReservation: {
             machines: number;
@@ -1192,6 +1469,10 @@ export interface components {
              * @description When the reservation ends: RFC 3339, in the future.
              */
             until: string;
+        };
+        /** @description A team's name. */
+        NewTeam: {
+            name: string;
         };
         /** @description A leased machine and what its agent says. */
         Node: {
@@ -1351,6 +1632,14 @@ export interface components {
             losses: number;
             /** Format: decimal */
             storage_usd: string;
+        };
+        /** @description What a member is to be. */
+        PatchedNewRole: {
+            role?: components["schemas"]["Role"];
+        };
+        /** @description A team's name. */
+        PatchedNewTeam: {
+            name?: string;
         };
         /** @description One thing that an account must be allowed to do; `granted` is null when only doing it would tell. */
         Permission: {
@@ -1553,6 +1842,8 @@ export interface components {
             version: number | null;
             workload: number;
         };
+        /** @enum {string} */
+        Role: "owner" | "member" | "viewer";
         /** @description One outer synchronisation. */
         Round: {
             /** Format: date-time */
@@ -1680,6 +1971,16 @@ export interface components {
             /** Format: decimal */
             owed_usd: string;
             username: string;
+        };
+        /** @description A team that the asker is in, and what he is there. */
+        Team: {
+            id: number;
+            name: string;
+            role: components["schemas"]["Role"];
+        };
+        /** @description Teams. */
+        TeamList: {
+            results: components["schemas"]["Team"][];
         };
         /** @description One tensor of the parameters. */
         Tensor: {
@@ -2062,6 +2363,160 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Host"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    read_invitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Link"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    accept_invitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Team"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    list_keys: {
+        parameters: {
+            query?: {
+                /** @description `next` of the page before. */
+                cursor?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyPage"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    make_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewKey"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MadeKey"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    revoke_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Key"];
                 };
             };
             /** @description Refused. */
@@ -3150,6 +3605,319 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Supplier"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    list_teams: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TeamList"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    make_team: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTeam"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Team"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_team: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Team"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    rename_team: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PatchedNewTeam"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Team"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    list_invitations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitationList"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    invite: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewInvitation"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MadeInvitation"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    withdraw_invitation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+                invitation: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    list_members: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MemberList"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    remove_member: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+                user: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    set_role: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+                user: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PatchedNewRole"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"];
                 };
             };
             /** @description Refused. */
