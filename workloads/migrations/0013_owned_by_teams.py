@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('identity', '0003_everybody_has_a_team'),
-        ('workloads', '0011_elastic_sites'),
+        ('workloads', '0012_live_rows'),
     ]
 
     operations = [
