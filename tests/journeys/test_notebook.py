@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from decimal import Decimal
@@ -42,7 +43,7 @@ def test_the_example_trains_brings_the_model_back_and_shows_what_it_cost(yard, t
     notebook.cells.append(nbformat.v4.new_code_cell(LOOK))
     client = NotebookClient(notebook, timeout=180, resources={"metadata": {"path": str(tmp_path)}})
 
-    client.execute(env=yard.env)
+    asyncio.run(client.async_execute(env=yard.env))
 
     (tmp_path / "executed.ipynb").write_text(nbformat.writes(notebook))
     cells = {cell.id: cell for cell in notebook.cells}

@@ -62,7 +62,7 @@ class Pack:
         if not is_torch or torch is None:
             from safetensors.numpy import save_file
 
-            save_file({name: np.ascontiguousarray(array) for name, array in self._arrays.items()}, to, metadata)
+            save_file({name: np.asarray(array, order="C") for name, array in self._arrays.items()}, to, metadata)
             return
         from safetensors.torch import save_file as save_tensors
 
@@ -99,7 +99,7 @@ class Pack:
                 [self._node(key, arrays, depth + 1), self._node(each, arrays, depth + 1)] for key, each in value.items()
             ]
             return {"kind": "dict", "items": items}
-        if not self._exact and type(value).__module__.startswith("pandas.") and hasattr(value, "to_numpy"):
+        if not self._exact and type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "to_numpy"):
             return self._frame(value, arrays, depth)
         raise CannotTravel(f"it is {article(type(value).__name__)}")
 

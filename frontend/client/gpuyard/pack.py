@@ -43,7 +43,7 @@ def pack(*, script: Path, workdir: Path | None = None, requirements: Path | None
     Raises: InvalidProgram (a missing file, a script outside the folder, more than 200 MB).
     """
     if script.suffix not in SCRIPTS:
-        raise InvalidProgram(f"{script} is no Python script and no notebook", hint="name a *.py or *.ipynb file")
+        raise InvalidProgram(f"{script} is not a Python script or notebook", hint="name a *.py or *.ipynb file")
     files: dict[str, Path] = {}
     left_out: list[str] = []
     if workdir is None:

@@ -79,7 +79,8 @@ def thinned(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def ticks(low: float, high: float) -> list[float]:
     """Two to six round numbers from below `low` to above `high`."""
-    span = (high - low) or abs(high) or 1.0
+    span = max(high - low, abs(high) * 1e-6) or 1.0  # A level curve has a scale, too.
     step = 10 ** math.floor(math.log10(span / 2))
     step *= next(times for times in (1, 2, 5, 10) if span / (step * times) <= 4)
-    return [step * at for at in range(math.floor(low / step), math.ceil(high / step) + 1)]
+    first = math.floor(low / step)
+    return [step * at for at in range(first, max(math.ceil(high / step), first + 1) + 1)]

@@ -12,7 +12,6 @@ from gpuyard.errors import GpuyardError
 from gpuyard.node import values
 from gpuyard.notebook import reading, sources
 
-ONLY_HERE = frozenset({"get_ipython", "In", "Out", "exit", "quit"})
 PLACES = frozenset({"cpu", "cuda", "cuda:0", "mps"})
 
 
@@ -44,8 +43,8 @@ class Gathered:
         self.roots |= cell.modules
         unknown = [name for name in also if name not in self._namespace]
         if not cell.imports_all:
-            known = set(self._namespace) | set(dir(builtins)) | {"__file__", "__name__", "display"}
-            unknown += sorted((cell.now - known) | (cell.now & ONLY_HERE & (set(self._namespace) - cell.bound)))
+            known = (set(self._namespace) | set(dir(builtins))) - {"get_ipython"} | {"__file__", "__name__", "display"}
+            unknown += sorted(cell.now - known)
         if unknown:
             raise CannotSend(
                 f"the cell names {', '.join(unknown)}, which this notebook does not define",
@@ -60,7 +59,7 @@ class Gathered:
         return self._pickle(self.objects)
 
     def _want(self, name: str) -> None:
-        if name in self._seen or name not in self._namespace or name in ONLY_HERE:
+        if name in self._seen or name not in self._namespace:
             return
         self._seen.add(name)
         value = self._namespace[name]
@@ -88,7 +87,8 @@ class Gathered:
         if module not in (None, "__main__") and _found(module, path) is value:
             self.roots.add(module.partition(".")[0])
             root, dot, rest = path.partition(".")
-            self.imports[f"from {module} import {root} as {name}" if not dot else f"import {module}"] = None
+            alias = "" if root == name else f" as {name}"
+            self.imports[f"from {module} import {root}{alias}" if not dot else f"import {module}"] = None
             if dot:
                 self.definitions[name] = f"{name} = {module}.{root}.{rest}"
             return

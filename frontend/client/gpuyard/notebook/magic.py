@@ -31,7 +31,7 @@ class YardMagics(Magics):  # type: ignore[misc]  # IPython's own classes have no
             screen = screen_of(self.shell)
             packed, gathered = program.pack(
                 cell,
-                namespace=self.shell.user_ns,
+                namespace=own_names(self.shell),
                 cells=self.shell.history_manager.input_hist_parsed,
                 folder=Path.cwd(),
                 send=wanted.send,
@@ -171,6 +171,12 @@ def command(words: list[str]) -> None:
     if code := run(words):
         # What was wrong has been told; the cell must not look as if it had worked.
         raise GpuyardError(f"`yard {words[0]}` ended with exit code {code}", hint="what it said stands above")
+
+
+def own_names(shell: Any) -> dict[str, Any]:
+    """The notebook's namespace without what IPython put there: In, Out, get_ipython, an `open` of its own, ..."""
+    hidden = shell.user_ns_hidden
+    return {name: value for name, value in shell.user_ns.items() if hidden.get(name, shell) is not value}
 
 
 def notebook_name(shell: Any) -> str:

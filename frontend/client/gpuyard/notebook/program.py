@@ -50,8 +50,8 @@ def pack(
         made = Path(temporary)
         objects = gathered.pickled() if gathered.objects else b""  # May name more classes.
         if gathered.imports or gathered.definitions:
-            futures = sorted(gathered.imports, key=lambda line: not line.startswith("from __future__"))
-            (made / ends.NAMES).write_text("\n".join([*futures, "", *gathered.definitions.values(), ""]), "utf-8")
+            imports = "\n".join(sorted(gathered.imports, key=lambda line: not line.startswith("from __future__")))
+            (made / ends.NAMES).write_text("\n\n\n".join([imports, *gathered.definitions.values(), ""]), "utf-8")
         if gathered.values.values:
             gathered.values.write(made / ends.VALUES)
         if objects:
