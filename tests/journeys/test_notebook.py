@@ -51,7 +51,7 @@ def test_the_example_trains_brings_the_model_back_and_shows_what_it_cost(yard, t
     run = yard.client.workloads()["results"][0]["id"]
     ended = yard.show(run)
     assert ended["state"] == "succeeded"
-    check_samples(yard, run, 24_000)
+    check_samples(yard, run, 12_000)
     check_bill(yard, run)
     assert sum(seen["losses"][-20:]) < sum(seen["losses"][:20]) / 2, "the loss fell"
     (model,) = (each for each in yard.client.artifacts(run) if each["kind"] == "model")
@@ -67,6 +67,17 @@ def test_the_example_trains_brings_the_model_back_and_shows_what_it_cost(yard, t
     assert cost == dollars(yard.client.bill(run)["total_usd"])
     assert Decimal(yard.client.bill(run)["total_usd"]) > 0
     assert "<polyline" in shown, "the loss curve is drawn"
+
+
+def test_every_cell_of_the_page_about_notebooks_runs(yard, tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "notebooks.md").read_text(), re.S)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(block.strip()) for block in blocks])
+    client = NotebookClient(notebook, timeout=180, resources={"metadata": {"path": str(tmp_path)}})
+
+    asyncio.run(client.async_execute(env=yard.env))
+
+    loss = float(re.match(r"\((\S+),", text_of(notebook.cells[-1]))[1])
+    assert loss < 1
 
 
 def test_a_notebook_is_a_script_of_yard_run(yard, tmp_path):

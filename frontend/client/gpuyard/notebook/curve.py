@@ -6,7 +6,7 @@ from html import escape
 
 WIDTH, HEIGHT = 640, 170
 LEFT, RIGHT, TOP, BOTTOM = 48, 8, 8, 22
-POINTS_MAX = 200
+POINTS_MAX = 120
 COLOURS = ("#2f81f7", "#d97706", "#16a34a", "#a855f7", "#e5484d", "#0d9488")  # Each 3:1 on white and on black.
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 4", "10 4")
 Points = Sequence[tuple[float, float]]

@@ -14,40 +14,45 @@ from gpuyard.money import dollars
 from gpuyard.notebook import curve
 from gpuyard.notebook.forecast import Forecast
 
-# The notebook's own colour is the ink, and all greys are made of it: so it is right in every theme.
+# The notebook's own colour is the ink, and all greys are made of it: so it is right in every theme. Thrice the class
+# outweighs what Jupyter says of every table and list.
 STYLE = """<style>
 .gpuyard{font:13px/1.5 var(--jp-ui-font-family,var(--vscode-font-family,system-ui,sans-serif));max-width:60rem;
  color:var(--jp-content-font-color1,var(--vscode-editor-foreground,light-dark(#1f2328,#e6edf3)));
  --line:color-mix(in srgb,currentColor 18%,transparent);--soft:color-mix(in srgb,currentColor 72%,transparent)}
-.gpuyard .wide{overflow-x:auto}
-.gpuyard table{border-collapse:collapse;width:100%;margin:.25rem 0;font:inherit;color:inherit}
-.gpuyard caption{text-align:left;font-weight:600;padding:.25rem 0;color:inherit}
-.gpuyard th,.gpuyard td{padding:.3rem .75rem .3rem 0;text-align:left;vertical-align:top;font:inherit;
- background:none;white-space:normal;border-bottom:1px solid var(--line)}
-.gpuyard thead th{color:var(--soft);font-size:12px}
-.gpuyard .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.gpuyard .chosen td,.gpuyard .chosen th{font-weight:600}
-.gpuyard p{margin:.25rem 0;max-width:none}
-.gpuyard .soft{color:var(--soft);font-size:12px}
-.gpuyard .head{display:flex;flex-wrap:wrap;gap:.25rem 1rem;align-items:baseline;margin:.25rem 0 .5rem}
-.gpuyard .state{font-weight:600;font-size:15px}
-.gpuyard dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.25rem 1rem;margin:.5rem 0}
-.gpuyard dt{color:var(--soft);font-size:12px;font-weight:400;margin:0}
-.gpuyard dd{margin:0;font-size:15px;font-variant-numeric:tabular-nums}
-.gpuyard progress{width:100%;height:6px;accent-color:#2f81f7;display:block;margin:.35rem 0 0}
-.gpuyard .curve{width:100%;max-width:44rem;height:auto;display:block;margin:.5rem 0 0}
-.gpuyard .curve text{font-size:11px;fill:currentColor;opacity:.75}
-.gpuyard .curve .grid{stroke:currentColor;opacity:.18}
-.gpuyard .curve polyline{fill:none;stroke-width:2;stroke-linejoin:round}
-.gpuyard .legend{display:flex;flex-wrap:wrap;gap:.1rem 1rem;font-size:12px;margin:.1rem 0 .5rem}
-.gpuyard details{margin:.25rem 0}.gpuyard summary{cursor:pointer}
-.gpuyard pre{font:12px/1.45 var(--jp-code-font-family,var(--vscode-editor-font-family,ui-monospace,monospace));
+& .wide{overflow-x:auto}
+& table{border-collapse:collapse;width:100%;margin:.25rem 0;font:inherit;color:inherit;border:0}
+& caption{text-align:left;font-weight:600;padding:.25rem 0;color:inherit}
+& tr{background:none}
+& th,& td{padding:.3rem .9rem .3rem 0;text-align:left;vertical-align:top;font:inherit;color:inherit;
+ background:none;white-space:normal;border:0;border-bottom:1px solid var(--line);max-width:none}
+& thead th{color:var(--soft);font-size:12px;vertical-align:bottom}
+& .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+& .chosen td,& .chosen th{font-weight:600}
+& th[scope=row]{white-space:nowrap}
+& p{margin:.25rem 0;max-width:none}
+& .soft{color:var(--soft);font-size:12px;overflow-wrap:anywhere}
+& .head{display:flex;flex-wrap:wrap;gap:.25rem 1rem;align-items:baseline;margin:.25rem 0 .5rem}
+& .state{font-weight:600;font-size:15px}
+& dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(7rem,1fr));gap:.5rem 1.25rem;margin:.5rem 0;padding:0}
+& dt{float:none;width:auto;clear:none;color:var(--soft);font-size:12px;font-weight:400;margin:0;padding:0}
+& dd{float:none;width:auto;margin:0;padding:0;font-size:15px;font-variant-numeric:tabular-nums}
+& progress{width:100%;height:6px;accent-color:#2f81f7;display:block;margin:.35rem 0 0}
+& .curve{width:100%;max-width:44rem;height:auto;display:block;margin:.5rem 0 0}
+& .curve text{font-size:11px;fill:currentColor;opacity:.75}
+& .curve .grid{stroke:currentColor;opacity:.18}
+& .curve polyline{fill:none;stroke-width:2;stroke-linejoin:round}
+& .legend{display:flex;flex-wrap:wrap;gap:.1rem 1rem;font-size:12px;margin:.1rem 0 .75rem}
+& details{margin:.25rem 0}
+& summary{cursor:pointer}
+& pre{font:12px/1.45 var(--jp-code-font-family,var(--vscode-editor-font-family,ui-monospace,monospace));
  color:inherit;background:none;border:0;border-left:2px solid var(--line);padding:0 0 0 .75rem;margin:.25rem 0;
  white-space:pre-wrap;overflow-wrap:anywhere}
-.gpuyard .warn{border-left:3px solid #d97706;padding-left:.6rem}
-.gpuyard .bad{border-left:3px solid #e5484d;padding-left:.6rem}
-.gpuyard .good{border-left:3px solid #16a34a;padding-left:.6rem}
-</style>"""
+& .warn,& .bad,& .good{border-left:3px solid;padding-left:.6rem}
+& .warn{border-color:#d97706}
+& .bad{border-color:#e5484d}
+& .good{border-color:#16a34a}
+</style>""".replace("&", ".gpuyard.gpuyard.gpuyard")
 MARKS = {"succeeded": "✓", "failed": "✕", "cancelled": "■"}
 CHARACTERS_MAX = 400
 
@@ -66,28 +71,31 @@ class Shown:
         return self.text
 
 
-COLUMNS = ("to finish", "8 of 10 cost", "time", "in time", "per hour", "sites", "best at")
+COLUMNS = ("to finish", "p10 to p90", "time", "in time", "per hour", "sites", "best at")
 NUMBERS = 5  # So many of them are numbers.
 
 
 def quotes(answer: objects.Quotes, *, chosen: int | None = None, note: str = "") -> Shown:
     """The quotes as a numbered table, best first; `chosen` is the id of the one that was ordered."""
     rows, lines = [], []
-    for each in answer["quotes"]:
-        cells, is_chosen = [printable(cell) for cell in quote_cells(each)], each["id"] == chosen
+    told = [[printable(cell) for cell in quote_cells(each)] for each in answer["quotes"]]
+    columns = [at for at in range(len(COLUMNS)) if any(cells[at] != "-" for cells in told)]
+    heads, numbers_of = [COLUMNS[at] for at in columns], sum(at < NUMBERS for at in columns)
+    for each, all_cells in zip(answer["quotes"], told, strict=True):
+        cells, is_chosen = [all_cells[at] for at in columns], each["id"] == chosen
         lines.append("  ".join([f"{each['rank']}{' (ordered)' if is_chosen else ''}", *cells]).replace("\n", "; "))
         mark = f'<th scope="row">{each["rank"]}{" ✓ ordered" if is_chosen else ""}</th>'
-        numbers = "".join(f'<td class="number">{escape(cell)}</td>' for cell in cells[:NUMBERS])
-        words = "".join(f"<td>{escape(cell)}</td>" for cell in cells[NUMBERS:]).replace("\n", "<br/>")
+        numbers = "".join(f'<td class="number">{escape(cell)}</td>' for cell in cells[:numbers_of])
+        words = "".join(f"<td>{escape(cell)}</td>" for cell in cells[numbers_of:]).replace("\n", "<br/>")
         kind = ' class="chosen"' if is_chosen else ""
         rows.append(f"<tr{kind}>{mark}{numbers}{words}</tr>")
     why = [f"{each['rank']}: {each['why_not']}" for each in answer["quotes"] if each["why_not"]]
     why += [f"Promised until {clock(min(each['expires_at'] for each in answer['quotes']))} UTC."] if rows else []
     why += [note] if note else []
     caption = f"What it costs to finish ({answer['offers_considered']:,} offers considered)"
-    html = table(["no.", *COLUMNS], rows, numbers=set(COLUMNS[:NUMBERS]), caption=caption)
+    html = table(["no.", *heads], rows, numbers=set(COLUMNS[:NUMBERS]), caption=caption)
     html += "".join(f'<p class="soft">{escape(printable(line))}</p>' for line in why)
-    return Shown(html, "\n".join([caption, "  ".join(["no.", *COLUMNS]), *lines, *map(printable, why)]))
+    return Shown(html, "\n".join([caption, "  ".join(["no.", *heads]), *lines, *map(printable, why)]))
 
 
 def quote_cells(quote: objects.Quote) -> list[str]:
@@ -161,7 +169,7 @@ def facts_of(seen: Run) -> list[tuple[str, tuple[str, str, float | None]]]:
         ("cost" if seen.cost_usd else "cost so far", (dollars(spent), of, share))
     ]
     if forecast.cost_usd is not None:
-        facts.append(("forecast", (dollars(f"{forecast.cost_usd:.6f}"), "at the end", None)))
+        facts.append(("forecast", (dollars(rounded(forecast.cost_usd)), "at the end", None)))
     if samples["total"]:
         done = f"{100 * samples['merged'] // samples['total']} %"
         facts.append(("done", (done, f"of {samples['total']:,} samples", samples["merged"] / samples["total"])))
@@ -173,6 +181,11 @@ def facts_of(seen: Run) -> list[tuple[str, tuple[str, str, float | None]]]:
     return facts
 
 
+def rounded(amount: Decimal) -> str:
+    """A guess at an amount: cents, or more places where cents would be nothing."""
+    return f"{amount:.2f}" if amount >= Decimal("0.1") else f"{amount:.4f}"
+
+
 def fact(name: str, value: tuple[str, str, float | None]) -> str:
     """One number with its name."""
     text, beside, share = value
@@ -182,7 +195,9 @@ def fact(name: str, value: tuple[str, str, float | None]) -> str:
 
 def sites(workload: objects.Workload) -> str:
     """The sites and their machines."""
-    rows = []
+    heads, rows = ["site", "state", "machines", "why"], []
+    if not any(site["why"] for site in workload["sites"]):
+        heads.pop()
     for site in workload["sites"]:
         nodes = [
             f"{each['host'] or 'machine'}: {each['accelerators']} x {each['accelerator']}" for each in site["nodes"]
@@ -190,10 +205,10 @@ def sites(workload: objects.Workload) -> str:
         rate = sum(
             Decimal(each["usd_per_hour"]) for each in site["nodes"] if each["opened_at"] and not each["closed_at"]
         )
-        cells = [site["site"], site["state"], "; ".join(nodes) or "-", site["why"] or ""]
+        cells = [site["site"], site["state"], "; ".join(nodes) or "-", site["why"] or ""][: len(heads)]
         html = "".join(f"<td>{escape(printable(cell))}</td>" for cell in cells)
         rows.append(f'<tr>{html}<td class="number">{dollars(str(rate)) if rate else "-"}</td></tr>')
-    return table(["site", "state", "machines", "why", "per hour"], rows, numbers={"per hour"}) if rows else ""
+    return table([*heads, "per hour"], rows, numbers={"per hour"}) if rows else ""
 
 
 def folded(title: str, lines: Sequence[str], *, is_open: bool) -> str:

@@ -41,7 +41,13 @@ class Home:
         if failed := {name: why for name, why in self.left.items() if name in asked}:
             notes.append(("warn", "Asked for and not back: " + ", ".join(f"{n}: {why}" for n, why in failed.items())))
         if others := {name: why for name, why in self.left.items() if name not in asked}:
-            notes.append(("soft", "Stayed there: " + ", ".join(f"{name} ({why})" for name, why in others.items())))
+            notes.append(
+                (
+                    "soft",
+                    "Stayed there: "
+                    + ", ".join(f"{name} ({why.removeprefix('it is ')})" for name, why in others.items()),
+                )
+            )
         return notes
 
 

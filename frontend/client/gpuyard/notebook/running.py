@@ -93,7 +93,7 @@ def order(client: Client, options: Options, program: Program, *, quote: objects.
             quote=quote["id"],
             program=program.sha256,
             script=program.script,
-            name=options.name or name or None,
+            name=options.name or name or "notebook",
             budget_usd=options.budget,
             priority=options.priority,
         )
