@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    script: Annotated[
-        Path, typer.Argument(metavar="SCRIPT", help="The Python script, or the notebook, to train with.")
-    ],
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="The Python script or notebook to run.")],
     args: Annotated[
         list[str] | None, typer.Argument(metavar="[-- ARGS...]", help="What the script gets, after a --.")
     ] = None,

@@ -73,31 +73,46 @@ def places(text: str) -> dict[str, list[str]]:
 app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 
+Deadline = Annotated[float | None, typer.Option(parser=hours, metavar="TIME", help="To be done within: 6h, 30m, 2d.")]
+Where = Annotated[
+    Any, typer.Option(parser=places, metavar="PLACE", help="EU, EEA, GDPR, a country, a region, provider/region.")
+]
+Spot = Annotated[bool, typer.Option("--spot", help="Only machines that may be taken away.")]
+OnDemand = Annotated[bool, typer.Option("--on-demand", help="Only machines that stay.")]
+Requirements = Annotated[Path | None, typer.Option(help="Packages that the cell needs.")]
+Workdir = Annotated[Path | None, typer.Option(help="Send this folder along, too.")]
+Send = Annotated[str, typer.Option(metavar="NAME,...", help="Names to send along that the cell does not say.")]
+Get = Annotated[str, typer.Option(metavar="NAME,...", help="Names that must come home, whatever their size.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Take the best quote without asking.")]
+Pick = Annotated[int | None, typer.Option(min=1, metavar="RANK", help="Take this quote without asking.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Pack and quote; order nothing.")]
+Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as it is ordered.")]
+Pull = Annotated[Path | None, typer.Option(metavar="PATH", help="Keep the model's file here, too.")]
+Name = Annotated[str | None, typer.Option(help="A name of your choice.")]
+Priority = Annotated[int, typer.Option(min=-100, max=100, help="Below 0 lets others go first.")]
+
+
 @app.command()
 def cell(
     gpu: flags.Gpu = None,
     sites: flags.Sites = None,
     samples: flags.SamplesToDo = None,
     budget: flags.Budget = None,
-    deadline: Annotated[
-        float | None, typer.Option(parser=hours, metavar="TIME", help="To be done within: 6h, 30m, 2d.")
-    ] = None,
-    where: Annotated[
-        Any, typer.Option(parser=places, metavar="PLACE", help="EU, EEA, GDPR, a country, a region, provider/region.")
-    ] = None,
-    spot: Annotated[bool, typer.Option("--spot", help="Only machines that may be taken away.")] = False,
-    on_demand: Annotated[bool, typer.Option("--on-demand", help="Only machines that stay.")] = False,
-    requirements: Annotated[Path | None, typer.Option(help="Packages that the cell needs.")] = None,
-    workdir: Annotated[Path | None, typer.Option(help="Send this folder along, too.")] = None,
-    send: Annotated[str, typer.Option(metavar="NAME,...", help="Names to send along that the cell does not say.")] = "",
-    get: Annotated[str, typer.Option(metavar="NAME,...", help="Names that must come home, whatever their size.")] = "",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Take the best quote without asking.")] = False,
-    pick: Annotated[int | None, typer.Option(min=1, metavar="RANK", help="Take this quote without asking.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Pack and quote; order nothing.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return as soon as it is ordered.")] = False,
-    pull: Annotated[Path | None, typer.Option(metavar="PATH", help="Keep the model's file here, too.")] = None,
-    name: Annotated[str | None, typer.Option(help="A name of your choice.")] = None,
-    priority: Annotated[int, typer.Option(min=-100, max=100, help="Below 0 lets others go first.")] = 0,
+    deadline: Deadline = None,
+    where: Where = None,
+    spot: Spot = False,
+    on_demand: OnDemand = False,
+    requirements: Requirements = None,
+    workdir: Workdir = None,
+    send: Send = "",
+    get: Get = "",
+    yes: Yes = False,
+    pick: Pick = None,
+    dry_run: DryRun = False,
+    detach: Detach = False,
+    pull: Pull = None,
+    name: Name = None,
+    priority: Priority = 0,
     min_memory: flags.MinMemory = None,
     provider: flags.Providers = None,
     region: flags.Regions = None,
@@ -109,41 +124,29 @@ def cell(
 
     Shows quotes to choose from, follows the run, and brings home what the cell assigned.
     """
-    if spot and on_demand:
-        raise typer.BadParameter("it is one or the other", param_hint="--spot, --on-demand")
     if pull and (detach or dry_run):
         raise typer.BadParameter("there is no end to wait for: leave out --detach and --dry-run", param_hint="--pull")
-    there = where or {}
-    residency = [flags.Wish("residency", each) for each in there.get("residency", [])]
-    market = [flags.Market.spot] if spot else [flags.Market.on_demand] if on_demand else None
-    wishes = flags.Wishes(
-        gpu=gpu,
-        sites=sites,
-        min_memory=min_memory,
-        provider=[*(provider or []), *there.get("provider", [])],
-        region=[*(region or []), *there.get("region", [])],
-        country=[*(country or []), *there.get("country", [])],
-        market=market,
-        samples=samples,
-        speed=speed,
-        deadline=deadline,
-        budget=budget,
-        wished=[*(wish or []), *residency],
-    )
-    return Options(
-        wishes=wishes,
-        name=name,
-        budget=budget,
-        priority=priority,
-        requirements=requirements,
-        workdir=workdir,
-        send=listed(send),
-        get=listed(get),
-        pick=pick or (1 if yes else None),
-        dry_run=dry_run,
-        detach=detach,
-        pull=pull,
-    )
+    there = {"provider": provider, "region": region, "country": country, "wished": wish}
+    wanted = {"gpu": gpu, "sites": sites, "samples": samples, "speed": speed, "min_memory": min_memory,
+              "deadline": deadline, "budget": budget, "market": market(spot=spot, on_demand=on_demand)}  # fmt: skip
+    said = {"name": name, "budget": budget, "priority": priority, "requirements": requirements, "workdir": workdir,
+            "send": listed(send), "get": listed(get), "pick": pick or (1 if yes else None), "dry_run": dry_run,
+            "detach": detach, "pull": pull}  # fmt: skip
+    return Options(wishes=flags.Wishes(**wanted, **placed(there, where or {})), **said)
+
+
+def market(*, spot: bool, on_demand: bool) -> list[flags.Market] | None:
+    """How machines may be rented; None: either way. Raises: typer.BadParameter."""
+    if spot and on_demand:
+        raise typer.BadParameter("it is one or the other", param_hint="--spot, --on-demand")
+    return [flags.Market.spot] if spot else [flags.Market.on_demand] if on_demand else None
+
+
+def placed(said: dict[str, Any], where: dict[str, list[str]]) -> dict[str, list[Any]]:
+    """The flags that name places, and those that --where stands for."""
+    found = {name: [*(values or []), *where.get(name, [])] for name, values in said.items()}
+    found["wished"] += [flags.Wish("residency", each) for each in where.get("residency", [])]
+    return found
 
 
 def listed(text: str) -> list[str]:
