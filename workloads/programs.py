@@ -9,6 +9,9 @@ from pathlib import PurePosixPath
 
 from workloads import storage
 from workloads.models import Program
+from workloads.node import notebook
+
+SCRIPTS = (".py", ".ipynb")
 
 
 class NotAProgram(Exception):
@@ -30,11 +33,24 @@ def check(digest: str) -> list[str]:
 
 
 def check_script(digest: str, script: str) -> None:
-    """Raises NotAProgram when the program has no such script."""
+    """Raises NotAProgram when the program has no such script or notebook, or the notebook is one no host can run."""
     names = check(digest)
-    if not script.endswith(".py") or str(PurePosixPath(script)) not in names:
-        scripts = [name for name in names if name.endswith(".py")]
-        raise NotAProgram(f"{script!r} is not in the program; it has {', '.join(scripts[:10]) or 'no .py file'}")
+    if not script.endswith(SCRIPTS) or str(PurePosixPath(script)) not in names:
+        scripts = [name for name in names if name.endswith(SCRIPTS)]
+        raise NotAProgram(f"{script!r} is not in the program; it has {', '.join(scripts[:10]) or 'no script'}")
+    if script.endswith(".ipynb"):
+        _check_notebook(digest, script)
+
+
+def _check_notebook(digest: str, script: str) -> None:
+    with tarfile.open(fileobj=io.BytesIO(storage.get(digest)), mode="r:gz") as packed:
+        (member,) = [one for one in packed.getmembers() if PurePosixPath(one.name) == PurePosixPath(script)][-1:]
+        file = packed.extractfile(member)
+        raw = file.read() if file else b""
+    try:
+        notebook.read(raw.decode("utf-8"), name=script)
+    except (notebook.NotebookUnfit, UnicodeDecodeError) as error:
+        raise NotAProgram(str(error)) from None
 
 
 def find(*, owner_id: int, sha256: str) -> Program | None:

@@ -166,7 +166,9 @@ def rounds_of(workload_id: int) -> QuerySet[Round]:
 def newest_artifact(workload_id: int) -> Artifact | None:
     """Return the model, or the newest checkpoint while there is none."""
     mine = Artifact.objects.filter(workload_id=workload_id)
-    return mine.filter(kind="model").order_by("-id").first() or mine.order_by("-version").first()
+    return (
+        mine.filter(kind="model").order_by("-id").first() or mine.filter(kind="checkpoint").order_by("-version").first()
+    )
 
 
 def measured_speed(*, owner_id: int, program_sha256: str) -> dict[str, float]:

@@ -89,7 +89,7 @@ def _order(request: Request, quote: Quote, body: dict[str, Any]) -> operations.O
     try:
         programs.check_script(body["program"], body["script"])
     except programs.NotAProgram as error:
-        raise Refused(422, "script_missing", str(error), "name a .py file inside the program") from None
+        raise Refused(422, "script_missing", str(error), "name a .py or .ipynb file in the program") from None
     if body["priority"] > 0 and "operate" not in request.auth.scopes:
         hint = "order at 0, or below to let others go first"
         raise Refused(403, "scope_missing", "a priority above 0 needs the scope 'operate'", hint)

@@ -236,15 +236,18 @@ def metrics(request: HttpRequest, placement: Placement) -> HttpResponse:
 
 @site_door("POST")
 def artifacts(request: HttpRequest, placement: Placement) -> HttpResponse:
-    """Record a model whose bytes were put before."""
+    """Record a model, or a notebook cell's results, whose bytes were put before."""
     body = body_of(request)
+    kind = body.get("kind", "model")
+    if kind not in ("model", "results"):
+        raise ValueError("kind must be model or results")
     training = Training.objects.filter(pk=placement.workload_id).first()
     if training is None or training.version is None:
         raise Refused(409, "not_ready", "nothing was trained yet")
     values = {str(name)[:80]: value for name, value in dict(body.get("metrics") or {}).items() if _plain(value)}
     artifact = operations.keep_artifact(
         workload_id=placement.workload_id,
-        kind="model",
+        kind=kind,
         name=str(body["name"]).rpartition("/")[2][:120] or "model",
         version=training.version,
         sha256=str(body["sha256"]),

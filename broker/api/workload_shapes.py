@@ -37,11 +37,11 @@ class OrderShape(s.Serializer[Any]):
 
 
 class ArtifactShape(s.Serializer[Any]):
-    """A model or a checkpoint."""
+    """A model, a checkpoint, or what a notebook's cell left beside them."""
 
     id = s.IntegerField()
     name = s.CharField()
-    kind = choice("ArtifactKind", ("model", "checkpoint"))
+    kind = choice("ArtifactKind", ("model", "checkpoint", "results"))
     version = s.IntegerField()
     sha256 = s.CharField()
     size_bytes = s.IntegerField()

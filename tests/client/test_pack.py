@@ -112,7 +112,7 @@ def test_too_much_is_refused_and_the_largest_file_is_named(tmp_path: Path) -> No
     ("script", "workdir", "requirements", "said"),
     [
         ("none.py", None, None, "script none.py does not exist"),
-        ("notes.txt", None, None, "not a Python script"),
+        ("notes.txt", None, None, "not a Python script or notebook"),
         ("train.py", "nowhere", None, "folder nowhere does not exist"),
         ("train.py", "a/lib", None, "train.py is not inside a/lib"),
         ("train.py", None, "none.txt", "requirements file none.txt does not exist"),

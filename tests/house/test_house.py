@@ -29,6 +29,7 @@ ONE_DOOR = {
     "nebius": {"providers/nebius_calls.py", "providers/nebius_prices.py", "providers/nebius.py"},
     "grpc": {"providers/nebius_calls.py"},
     "fsspec": {"workloads/storage.py", "workloads/node/training/sources.py"},
+    "IPython": {"frontend/client/gpuyard/notebook/magic.py"},
     "lightning": {"workloads/node/training/lightning.py"},
     "litdata": {"workloads/node/training/shards.py"},
     "prometheus_client": {"broker/api/prometheus.py"},

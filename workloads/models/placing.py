@@ -238,10 +238,10 @@ class LogLine(models.Model):
 
 
 class Artifact(models.Model):
-    """A model or a checkpoint: bytes with a hash, recorded once they were read back and verified. Never overwritten."""
+    """A model, a checkpoint or results: bytes with a hash, recorded once read back and verified. Never overwritten."""
 
     workload = models.ForeignKey(Workload, models.PROTECT, related_name="artifacts")
-    kind = models.CharField(max_length=12)  # model, checkpoint
+    kind = models.CharField(max_length=12)  # model, checkpoint, results
     name = models.CharField(max_length=120)
     version = models.PositiveIntegerField()
     sha256 = models.CharField(max_length=64)

@@ -47,8 +47,8 @@ def unpack(*, archive: Path, into: Path, script: str) -> None:
         raise ProgramUnavailable(f"the program can not be unpacked: {broken}") from broken
     root, path = into.resolve(), (into / script).resolve()
     if not path.is_relative_to(root) or not path.is_file():
-        names = ", ".join(sorted(member.name for member in members if member.name.endswith(".py"))[:10])
-        raise ProgramUnavailable(f"there is no {script} in the program; its Python files: {names or 'none'}")
+        names = ", ".join(sorted(member.name for member in members if member.name.endswith((".py", ".ipynb")))[:10])
+        raise ProgramUnavailable(f"there is no {script} in the program; its scripts: {names or 'none'}")
 
 
 def _need_room(size_bytes: int, *, into: Path) -> None:

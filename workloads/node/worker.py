@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from . import notebook
+
 DRAINED = 75  # EX_TEMPFAIL, sysexits.h: not finished, and worth another try elsewhere.
 Outcome = dict[str, Any]
 
@@ -41,7 +43,10 @@ class Worker:
         sys.path[:0] = list(dict.fromkeys([str(path.parent), str(root)]))
         sys.argv = [script, *args]
         try:
-            runpy.run_path(str(path), run_name="__main__")
+            if path.suffix == ".ipynb":
+                notebook.run(path)
+            else:
+                runpy.run_path(str(path), run_name="__main__")
         except SystemExit as left:
             return _left(left)
         except BaseException as raised:

@@ -22,3 +22,10 @@ def __getattr__(name: str) -> Any:
 
         return Client
     raise AttributeError(f"module 'gpuyard' has no attribute {name!r}")
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext gpuyard`: %%yard and %yard in a notebook or an IPython shell."""
+    from gpuyard.notebook.magic import YardMagics
+
+    shell.register_magics(YardMagics)

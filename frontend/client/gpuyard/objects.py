@@ -108,7 +108,7 @@ class Artifact(TypedDict):
 
     id: int
     name: str
-    kind: Literal["model", "checkpoint"]
+    kind: Literal["model", "checkpoint", "results"]  # Results: what a notebook's cell left.
     version: int
     sha256: str
     size_bytes: int

@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import tarfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from gpuyard.errors import InvalidProgram
 
 LIMIT_BYTES = 200_000_000
 REQUIREMENTS = "requirements.txt"
+SCRIPTS = frozenset({".py", ".ipynb"})
 # What tools make again by themselves. Names that begin with a dot (.git, .venv, .env, caches) stay out anyway.
 LEFT_OUT = frozenset({"__pycache__", "venv", "env", "node_modules"})
 
@@ -40,8 +42,8 @@ def pack(*, script: Path, workdir: Path | None = None, requirements: Path | None
 
     Raises: InvalidProgram (a missing file, a script outside the folder, more than 200 MB).
     """
-    if script.suffix != ".py":
-        raise InvalidProgram(f"{script} is not a Python script", hint="name a *.py file")
+    if script.suffix not in SCRIPTS:
+        raise InvalidProgram(f"{script} is not a Python script or notebook", hint="name a *.py or *.ipynb file")
     files: dict[str, Path] = {}
     left_out: list[str] = []
     if workdir is None:
@@ -52,12 +54,32 @@ def pack(*, script: Path, workdir: Path | None = None, requirements: Path | None
             raise InvalidProgram(f"the folder {workdir} does not exist", hint="--workdir takes an existing folder")
         files, left_out = collect(workdir)
         inside = path_inside(script, workdir=workdir, files=files)
+    if script.suffix == ".ipynb":
+        check_notebook(files[inside])
+    return of_files(files, script=inside, left_out=left_out, requirements=requirements)
+
+
+def of_files(
+    files: Mapping[str, Path], *, script: str, left_out: Sequence[str] = (), requirements: Path | None = None
+) -> Program:
+    """Pack these files, by their paths inside. Raises: InvalidProgram (a missing file, more than 200 MB)."""
+    files = dict(files)
     if requirements is not None:
         files[REQUIREMENTS] = existing(requirements, what="requirements file")
     check_size(files)
     content = archive(files)
     digest = hashlib.sha256(content).hexdigest()
-    return Program(digest, content, inside, tuple(sorted(files)), tuple(sorted(left_out)))
+    return Program(digest, content, script, tuple(sorted(files)), tuple(sorted(left_out)))
+
+
+def check_notebook(path: Path) -> None:
+    """Raises: InvalidProgram for a notebook that a host could not run."""
+    from gpuyard.node import notebook
+
+    try:
+        notebook.read(path.read_text("utf-8"), name=path.name)
+    except (notebook.NotebookUnfit, UnicodeDecodeError) as error:
+        raise InvalidProgram(str(error)) from None
 
 
 def existing(path: Path, *, what: str) -> Path:

@@ -222,11 +222,12 @@ class Leader:
             self.hand_in(work, partial=True)
             self.wait(lambda: self._sent is None or bool(self._sent.status), timeout_s=LEAVE_WITHIN_S)
 
-    def hand_over(self, *, name: str, raw: bytes, metrics: dict[str, float]) -> None:
-        """Record `raw` as an artifact of the run; after `close`, too."""
+    def hand_over(self, *, name: str, raw: bytes, metrics: dict[str, float], kind: str = "model") -> None:
+        """Record `raw` as an artifact of the run, a model or results; after `close`, too."""
         line = Line(self._connect(), Mood())
         try:
-            line.ask("POST", "/v1/site/artifacts", {"name": name, "sha256": _put(line, raw), "metrics": metrics})
+            body = {"kind": kind, "name": name, "sha256": _put(line, raw), "metrics": metrics}
+            line.ask("POST", "/v1/site/artifacts", body)
         finally:
             line.close()
 

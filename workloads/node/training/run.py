@@ -82,6 +82,7 @@ def session(
 class Run:
     """An open session. Made by `session`, used as a context manager."""
 
+    latest: Run | None = None  # The script's session, also after it has ended.
     _open: Run | None = None
     _placed_before = False
 
@@ -105,6 +106,8 @@ class Run:
         self._placed: Placed | None = None
         self._metrics: Printed | Posted | None = None
         self._dealt = False
+        self.saved: torch.nn.Module | None = None  # What `save` was last given.
+        Run.latest = self
         Run._open, Run._placed_before = self, not self.alone
 
     def __enter__(self) -> Run:
@@ -194,7 +197,7 @@ class Run:
     def save(self, model: torch.nn.Module, name: str = "model.safetensors", **metrics: Any) -> None:
         """Keep the model: as the file `name` when alone, as an artifact of the run when placed (rank 0 sends it)."""
         values = {key: float(value) for key, value in _detached(metrics).items()}
-        model = _plain({"": model})[""]
+        self.saved = model = _plain({"": model})[""]
         if self.alone:
             checkpoint.write(model, Path(name))
             sys.stdout.write(
@@ -219,6 +222,11 @@ class Run:
             return
         for numbers in self.leased(dataset, order, batch_size=batch_size, total=total):
             yield default_collate([dataset[number] for number in numbers])
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """What is trained."""
+        return self._model
 
     @property
     def placed(self) -> Placed | None:

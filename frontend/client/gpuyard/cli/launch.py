@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="The Python script to train with.")],
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="The Python script or notebook to run.")],
     args: Annotated[
         list[str] | None, typer.Argument(metavar="[-- ARGS...]", help="What the script gets, after a --.")
     ] = None,

@@ -88,7 +88,8 @@ def measured(script: Path, args: list[str], *, seconds: float, quiet: bool) -> d
         path = Path(folder) / "profile.json"
         environment = {name: value for name, value in os.environ.items() if name != "GPUYARD_SITE_URL"}
         environment |= {"GPUYARD_PROBE": str(path), "GPUYARD_PROBE_S": str(seconds)}
-        command = [sys.executable, str(script), *args]
+        as_notebook = ["-m", "gpuyard.node.notebook"] if script.suffix == ".ipynb" else []
+        command = [sys.executable, *as_notebook, str(script), *args]
         try:
             done = subprocess.run(
                 command,

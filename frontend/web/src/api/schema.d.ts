@@ -895,7 +895,7 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description A model or a checkpoint. */
+        /** @description A model, a checkpoint, or what a notebook's cell left beside them. */
         Artifact: {
             /** Format: date-time */
             created_at: string;
@@ -910,7 +910,7 @@ export interface components {
             version: number;
         };
         /** @enum {string} */
-        ArtifactKind: "model" | "checkpoint";
+        ArtifactKind: "model" | "checkpoint" | "results";
         ArtifactPage: {
             next: string | null;
             results: components["schemas"]["Artifact"][];
