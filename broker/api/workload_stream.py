@@ -74,7 +74,7 @@ class _Page:
     async def events(self) -> AsyncIterator[str]:
         """Tell what is, what was, and what comes, until it is over."""
         began = said = self.clock()
-        async with self.watch.of(self.pk):
+        with self.watch.of(self.pk):
             yield sse.opening(f"workload {self.pk}")
             mark: live.Mark | None = None
             while (now := self.clock()) - began < sse.LONGEST_S:
@@ -112,7 +112,7 @@ class _Page:
         if since_s < STATE_EVERY_S or (mark == self.mark and since_s < MONEY_EVERY_S):
             return None
         self.mark, self.looked_at = mark, self.clock()
-        round_ = self.place.round if self.place else -1
+        round_ = self.place.round if self.place else None
         question = ("state", self.pk, round_, mark, self.looked_at // MONEY_EVERY_S)
         state = await self.watch.together(question, partial(_look, self.pk, round_))
         self.is_over = state.is_over
@@ -135,7 +135,7 @@ class _Page:
             yield sse.event("round", state.open, place)
 
 
-def _look(pk: int, round_: int) -> _State:
+def _look(pk: int, round_: int | None) -> _State:
     workload = Workload.objects.get(pk=pk)
     rows = live.open_round(pk)
     return _State(
