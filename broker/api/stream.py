@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Collection
 from functools import partial
 
-from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponseBase, QueryDict
 from django.utils import timezone
 
@@ -29,7 +28,7 @@ async def offers(request: HttpRequest) -> HttpResponseBase:
         after = changes.place(start) if start else None
         if start and after is None:
             raise sse.unknown(start)
-        await sync_to_async(reader_of)(request)
+        await aside(reader_of, request)
         told, after = await aside(_since, after, wishes, None)
     except Refused as error:
         return plain(error)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework.renderers import JSONRenderer
 
@@ -38,8 +37,9 @@ async def workload(request: HttpRequest, pk: int) -> HttpResponseBase:
         after = live.place(start) if start else None
         if start and start != END and after is None:
             raise sse.unknown(start)
-        request.user = await sync_to_async(reader_of)(request)
-        await sync_to_async(runs.workload_of)(request, pk)  # type: ignore[arg-type]
+        # Not on the request's own thread: its connection would be held as long as the stream lasts.
+        request.user = await aside(reader_of, request)
+        await aside(runs.workload_of, request, pk)
     except Refused as error:
         return plain(error)
     if start == END:
