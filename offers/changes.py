@@ -82,20 +82,26 @@ def since(
     after: Place, wishes: Mapping[str, str], *, now: datetime, until: Snapshot | None = None
 ) -> tuple[list[Change], Place]:
     """
-    Return at most AT_ONCE changes after a place, in their order, and the place to go on from.
+    Return changes after a place, in their order, and the place to go on from; where that has `until`, there are more.
 
     until: as far as that; None: as can be seen now. An offer that no longer fits the wishes is not told; one that is no
     longer offered is. Raises SearchInvalid.
     """
-    until = after.until or until or snapshots.now()
+    book = search.matching({**wishes, "gone": "true"}, now=now)
+    newest = until or snapshots.now()
+    until = after.until or newest
     if after.seen.xmin > until.xmax:  # Of another life of the database.
         return [], here()
     if not until.is_after(after.seen):
         return [], after
-    book = search.matching({**wishes, "gone": "true"}, now=now)
     rows = book.filter(snapshots.between(after.seen, until, "version"))
     if after.until:
         rows = rows.filter(Q(version__gt=after.version) | Q(version=after.version, id__gt=after.offer))
     found = pages.objects(rows.order_by("version", "id")[:AT_ONCE], now=now)
     changes = [Change(Place(after.seen, until, version, pk), gone, text) for text, version, pk, gone in found]
-    return changes, changes[-1].place if len(changes) == AT_ONCE else Place(until)
+    if len(changes) == AT_ONCE:
+        return changes, changes[-1].place
+    if after.until:
+        more, place = since(Place(until), wishes, now=now, until=newest)
+        return changes + more, place
+    return changes, Place(until)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, ValidationError
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.db.models import F, Q, QuerySet
 
 from offers import search
 from offers.models import Offer
 
+COUNT_MS = 50
 # Money as text with six places; times in RFC 3339; `stale` and `seen_at` are those of the page that it is on.
 OBJECT = """json_build_object(
     'id', t.id, 'provider', t.provider, 'region', t.region, 'zone', t.zone, 'country', t.country,
@@ -51,6 +53,19 @@ def page(
     shown = [text for text, _, _ in found[:limit]]
     last = found[limit - 1] if len(found) > limit else None
     return f"[{','.join(shown)}]", (last[1], last[2]) if last else None
+
+
+def count(book: QuerySet[Offer]) -> tuple[int, bool]:
+    """Return how many offers there are and whether that is exact: what takes too long to count is estimated."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = %s", [COUNT_MS])
+            found = book.count()
+            cursor.execute("SET LOCAL statement_timeout = DEFAULT")
+            return found, True
+    except OperationalError:
+        plan = json.loads(book.order_by().values("id").explain(format="json"))
+        return int(plan[0]["Plan"]["Plan Rows"]), False
 
 
 def objects(rows: QuerySet[Offer], *, now: datetime) -> list[tuple[str, int, int, bool]]:

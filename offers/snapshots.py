@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from django.db import connection, models
 from django.db.models import F, Q, Value
 
-FORM = re.compile(r"(\d{1,19}):(\d{1,19}):((?:\d{1,19},)*\d{1,19})?")
+FORM = re.compile(r"(\d{1,19}):(\d{1,19}):((?:\d{1,19},)*\d{1,19})?", re.ASCII)
 LONGEST = 4000  # Of its text; a transaction that runs takes up to twenty characters.
 
 

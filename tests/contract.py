@@ -7,6 +7,7 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 from jsonschema import Draft202012Validator
 
@@ -41,7 +42,7 @@ def _components() -> dict[str, Any]:
 
 
 def _operation(method: str, path: str, query: str) -> dict[str, Any] | None:
-    if path == "/v1/offers" and "group_by=" in query:
+    if path == "/v1/offers" and "group_by" in parse_qs(query):
         path = "/v1/offers/groups"  # As the description says.
     for pattern, methods in _operations():
         if pattern.fullmatch(path):

@@ -193,12 +193,12 @@ def since(workload_id: int, after: Place, until: Snapshot) -> tuple[list[News], 
     return news[after.told :], there
 
 
-def closed_rounds(workload_id: int, after: int) -> list[Round]:
-    """Return the rounds that closed after that one, oldest first: the newest of them for who has none."""
-    closed = queries.rounds_of(workload_id).filter(state=Round.State.CLOSED, version__gt=after)
-    if after < 0:
+def closed_rounds(workload_id: int, after: int | None) -> list[Round]:
+    """Return rounds that closed after that one, oldest first, there may be more; None: the newest, for a newcomer."""
+    closed = queries.rounds_of(workload_id).filter(state=Round.State.CLOSED)
+    if after is None:
         return list(closed.order_by("-version")[:ROUNDS_FIRST])[::-1]
-    return list(closed[:ROUNDS_FIRST])
+    return list(closed.filter(version__gt=after)[:ROUNDS_FIRST])
 
 
 def open_round(workload_id: int) -> Round | None:

@@ -60,6 +60,7 @@ class OfferPageShape(paged(OfferShape)):  # type: ignore[misc]
     """One page of the book."""
 
     count = s.IntegerField(required=False, help_text="How many fit: on a first page with `total=true`.")
+    count_is_exact = s.BooleanField(required=False, help_text="false: counting takes too long, this is an estimate.")
 
 
 class OfferGroupShape(s.Serializer[Any]):

@@ -62,11 +62,12 @@ class Offers(APIView):
             after, limit = paging.place_of(request), paging.limit_of(request)
             text, beyond = pages.page(book, sort=sort, after=after, limit=limit, now=now)
             total = search.flag("total", request.query_params.get("total", "false")) and not after
-            count = f',"count":{book.count()}' if total else ""
+            count, is_exact = pages.count(book) if total else (0, True)
         except search.SearchInvalid as wrong:
             raise refused(wrong) from None
         cursor = f'"{paging.cursor_of(*beyond)}"' if beyond else "null"
-        return HttpResponse(f'{{"results":{text},"next":{cursor}{count}}}', content_type="application/json")
+        more = f',"count":{count},"count_is_exact":{str(is_exact).lower()}' if total else ""
+        return HttpResponse(f'{{"results":{text},"next":{cursor}{more}}}', content_type="application/json")
 
 
 class Groups(APIView):

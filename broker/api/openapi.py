@@ -68,6 +68,7 @@ def add_streams(result: Any, generator: Any, **kwargs: Any) -> Any:
                 "security": [{"apiKey": []}],
                 "responses": {
                     "200": {"content": events, "description": ""},
+                    "204": {"description": "All was told before, and nothing can come any more."},
                     "4XX": {"content": refused, "description": "Refused."},
                 },
             }

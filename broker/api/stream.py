@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Collection
 from functools import partial
 
-from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponseBase, QueryDict
 from django.utils import timezone
 
@@ -29,7 +28,7 @@ async def offers(request: HttpRequest) -> HttpResponseBase:
         after = changes.place(start) if start else None
         if start and after is None:
             raise sse.unknown(start)
-        await sync_to_async(reader_of)(request)
+        await aside(reader_of, request)
         told, after = await aside(_since, after, wishes, None)
     except Refused as error:
         return plain(error)
@@ -71,7 +70,7 @@ async def _events(told: list[changes.Change], after: changes.Place, wishes: dict
     loop, watch = asyncio.get_running_loop(), watch_of_the_book()
     began = said = loop.time()
     key = tuple(sorted(wishes.items()))
-    async with watch.of(BOOK):
+    with watch.of(BOOK):
         yield sse.opening(f"from {after}")
         mark: Snapshot | None = None
         while loop.time() - began < sse.LONGEST_S:
@@ -79,7 +78,7 @@ async def _events(told: list[changes.Change], after: changes.Place, wishes: dict
                 yield sse.event("gone" if change.gone else "offer", change.text, change.place)
             if told:
                 said = loop.time()
-            if len(told) < changes.AT_ONCE:
+            if after.until is None:
                 mark = await watch.news(BOOK, mark, within_s=sse.SIGN_OF_LIFE_S)
             if loop.time() - said > sse.SIGN_OF_LIFE_S:
                 yield sse.sign_of_life(after)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -52,8 +52,8 @@ class Watch(Generic[Mark]):
         self._turned = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    @asynccontextmanager
-    async def of(self, key: int) -> AsyncIterator[None]:
+    @contextmanager
+    def of(self, key: int) -> Iterator[None]:
         """Watch a key meanwhile."""
         self._watched[key] += 1
         if self._task is None:
@@ -90,6 +90,9 @@ class Watch(Generic[Mark]):
                 marks = await aside(self._look, tuple(self._watched))
             except DatabaseError as error:
                 logger.warning("watch.database-away error=%s", type(error).__name__)
+                marks, pause_s = self._marks, AWAY_S
+            except Exception:
+                logger.exception("watch.stumbled")
                 marks, pause_s = self._marks, AWAY_S
             if marks != self._marks:
                 self._marks = {key: mark for key, mark in marks.items() if key in self._watched}

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework.renderers import JSONRenderer
 
@@ -38,8 +37,9 @@ async def workload(request: HttpRequest, pk: int) -> HttpResponseBase:
         after = live.place(start) if start else None
         if start and start != END and after is None:
             raise sse.unknown(start)
-        request.auth = await sync_to_async(reader_of)(request)  # type: ignore[attr-defined]  # As a view of DRF has it.
-        await sync_to_async(runs.workload_of)(request, pk)  # type: ignore[arg-type]
+        # Not on the request's own thread: its connection would be held as long as the stream lasts.
+        request.auth = await aside(reader_of, request)  # type: ignore[attr-defined]  # As a view of DRF has it.
+        await aside(runs.workload_of, request, pk)
     except Refused as error:
         return plain(error)
     if start == END:
@@ -74,7 +74,7 @@ class _Page:
     async def events(self) -> AsyncIterator[str]:
         """Tell what is, what was, and what comes, until it is over."""
         began = said = self.clock()
-        async with self.watch.of(self.pk):
+        with self.watch.of(self.pk):
             yield sse.opening(f"workload {self.pk}")
             mark: live.Mark | None = None
             while (now := self.clock()) - began < sse.LONGEST_S:
@@ -112,7 +112,7 @@ class _Page:
         if since_s < STATE_EVERY_S or (mark == self.mark and since_s < MONEY_EVERY_S):
             return None
         self.mark, self.looked_at = mark, self.clock()
-        round_ = self.place.round if self.place else -1
+        round_ = self.place.round if self.place else None
         question = ("state", self.pk, round_, mark, self.looked_at // MONEY_EVERY_S)
         state = await self.watch.together(question, partial(_look, self.pk, round_))
         self.is_over = state.is_over
@@ -135,7 +135,7 @@ class _Page:
             yield sse.event("round", state.open, place)
 
 
-def _look(pk: int, round_: int) -> _State:
+def _look(pk: int, round_: int | None) -> _State:
     workload = Workload.objects.get(pk=pk)
     rows = live.open_round(pk)
     return _State(

@@ -230,7 +230,11 @@ class TestPrograms:
 
         assert ada.refused("PUT", f"/v1/programs/{sha256(raw).hexdigest()}", raw=raw[:-1]) == (422, "hash_mismatch")
 
-    @pytest.mark.parametrize("raw", [b"not an archive", packed({"../evil.py": "x"}), packed({"/abs.py": "x"})])
+    @pytest.mark.parametrize(
+        "raw",
+        [b"not an archive", packed({"../evil.py": "x"}), packed({"/abs.py": "x"})],
+        ids=["no archive", "climbs", "absolute"],  # An archive says when it was made.
+    )
     def test_what_is_no_program_is_refused(self, ada, raw):
         assert ada.refused("PUT", f"/v1/programs/{sha256(raw).hexdigest()}", raw=raw) == (422, "not_a_program")
 

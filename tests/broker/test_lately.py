@@ -104,3 +104,13 @@ def test_it_does_not_grow_for_ever():
         world.ask(query=str(number).encode())
 
     assert len(world.app._kept) <= KEPT_MAX
+
+
+def test_what_takes_long_and_changes_little_is_kept_five_times_as_long():
+    world = World()
+    first = world.ask(path="/v1/offers/facets")
+    world.now += 4.9
+
+    assert world.ask(path="/v1/offers/facets") == first
+    world.now += 0.2
+    assert world.ask(path="/v1/offers/facets") != first

@@ -15,6 +15,7 @@ from tests.conftest import NOON
 from tests.providers.test_fake import LISTING
 
 pytestmark = pytest.mark.django_db
+SLEEP = {"slept": "SELECT pg_sleep(0.2)::text"}
 SPOT = replace(LISTING, market=Market.SPOT, usd_per_hour=Decimal(8))
 
 
@@ -83,10 +84,19 @@ class TestTotal:
     def test_is_on_the_first_page_when_it_is_asked_for(self, ada):
         first = ada.ok("GET", "/v1/offers?limit=1&total=true&gpu=H100")
 
-        assert first["count"] == 2
+        assert (first["count"], first["count_is_exact"]) == (2, True)
         assert "count" not in ada.ok("GET", f"/v1/offers?limit=1&total=true&gpu=H100&cursor={first['next']}")
         assert "count" not in ada.ok("GET", "/v1/offers?limit=1")
         assert ada.refused("GET", "/v1/offers?total=perhaps") == (422, "invalid")
+
+    def test_is_estimated_where_counting_takes_too_long(self, ada, monkeypatch):
+        monkeypatch.setattr(Offer.objects.all().__class__, "count", lambda book: list(book.extra(select=SLEEP)))
+
+        first = ada.ok("GET", "/v1/offers?total=true")
+
+        assert first["count_is_exact"] is False
+        assert first["count"] >= 1
+        assert len(first["results"]) == 2
 
 
 def test_groups_have_an_address_of_their_own(ada):
