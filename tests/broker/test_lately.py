@@ -12,10 +12,11 @@ class Counting:
 
     def __init__(self, status: int = 200) -> None:
         self.asked, self.status = 0, status
+        self.headers: list[tuple[bytes, bytes]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.asked += 1
-        await send({"type": "http.response.start", "status": self.status, "headers": []})
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": b"answer ", "more_body": True})
         await send({"type": "http.response.body", "body": str(self.asked).encode()})
 
@@ -26,8 +27,9 @@ class World:
         self.app = Lately(self.inner, keep_s=keep_s, clock=lambda: self.now)
 
     def ask(
-        self, *, path: str = "/v1/offers", query: bytes = b"gpu=H100", key: bytes = b"a", method: str = "GET"
-    ) -> str:
+        self, *, path: str = "/v1/offers", query: bytes = b"gpu=H100", key: bytes = b"a", method: str = "GET",
+        browser: dict[str, str] | None = None,
+    ) -> str:  # fmt: skip
         said = []
 
         async def send(message: Any) -> None:
@@ -35,6 +37,8 @@ class World:
 
         scope = {"type": "http", "method": method, "path": path, "query_string": query,
                  "headers": [(b"authorization", key)]}  # fmt: skip
+        if browser is not None:
+            scope["headers"] = [(name.encode(), value.encode()) for name, value in browser.items()]
         async_to_sync(self.app)(scope, None, send)
         assert said[0]["status"] == self.inner.status
         return b"".join(message.get("body", b"") for message in said).decode()
@@ -46,6 +50,29 @@ def test_the_same_question_of_the_same_caller_gets_the_same_answer_for_a_moment(
     assert [world.ask(), world.ask()] == ["answer 1", "answer 1"]
     world.now += 1
     assert world.ask() == "answer 2"
+
+
+def test_who_is_signed_in_is_told_apart_by_cookie_and_team():
+    world = World()
+
+    said = [
+        world.ask(browser=browser)
+        for browser in (
+            {"cookie": "sessionid=a"},
+            {"cookie": "sessionid=b"},
+            {"cookie": "sessionid=a", "x-team": "2"},
+            {"cookie": "sessionid=a"},
+        )
+    ]
+
+    assert said == ["answer 1", "answer 2", "answer 3", "answer 1"]
+
+
+def test_an_answer_that_brings_a_cookie_is_given_once():
+    world = World()
+    world.inner.headers = [(b"set-cookie", b"sessionid=b")]
+
+    assert [world.ask(), world.ask()] == ["answer 1", "answer 2"]
 
 
 def test_another_caller_or_question_gets_an_answer_of_its_own():

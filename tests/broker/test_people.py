@@ -268,6 +268,10 @@ class TestWhatABrowserSends:
 
 
 class TestStreams:
+    """Asked from a thread of their own, so what is there is committed."""
+
+    pytestmark = pytest.mark.django_db(transaction=True)
+
     def ask(self, path, cookies=None):
         client = AsyncClient()
         client.cookies.update(cookies or {})
