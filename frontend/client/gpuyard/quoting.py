@@ -59,7 +59,7 @@ class QuoteSite(TypedDict):
 class Speed(TypedDict):
     """How fast, in samples per second per accelerator, and how we know."""
 
-    source: Literal["measured", "stated", "unknown"]
+    source: Literal["measured", "stated", "probed", "predicted", "unknown"]
     samples_per_s: float | None
 
 
