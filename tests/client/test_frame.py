@@ -2,6 +2,7 @@
 
 import io
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +140,12 @@ def test_moves_are_told_in_plain_words(subject: str, number: int, to: str, said:
 def test_a_long_run_is_remembered_in_bounded_room() -> None:
     curve = Curve()
     for number in range(20_000):
-        curve.add(number, 5.0, site="a")
+        curve.add(number, number / 2, site="a")
 
-    assert len(curve.points) <= 4000
-    assert curve.points[0][0] < 40
-    assert curve.points[-1] == (19_999, 5.0)
+    assert 2000 < len(curve.points) <= 4000
+    steps = {round(after - before, 6) for (before, _), (after, _) in pairwise(curve.points[:-1])}
+    assert steps == {8.0}  # The beginning is remembered as well as the end.
+    assert all(loss == pytest.approx(at / 2) for at, loss in curve.points)
 
 
 def test_the_pace_is_that_of_the_last_minutes() -> None:

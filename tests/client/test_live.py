@@ -77,7 +77,7 @@ def test_the_view_is_drawn_in_place_and_ctrl_c_leaves_the_run_alone(
 def test_the_last_frame_stays_and_the_exit_code_tells_how_it_ended(
     story: ContractBroker, terminal: Callable[..., Terminal]
 ) -> None:
-    view = terminal("attach", "12")
+    view = terminal("attach", "12", lines=44)
     view.shows("● running")
     story.on("GET", "/v1/workloads/12", a_story.workload("failed", end_reason="script_error", why="exit code 1"))
 
@@ -101,7 +101,7 @@ def test_an_absent_broker_is_told_in_the_frame(story: ContractBroker, terminal: 
 
 
 def test_a_narrow_terminal_gets_what_fits(terminal: Callable[..., Terminal]) -> None:
-    view = terminal("watch", "12", columns=60, lines=20)
+    view = terminal("watch", "12", columns=60, lines=28)
 
     view.shows("Machines found")
 

@@ -90,7 +90,7 @@ def test_a_key_for_thirty_days_ends_in_thirty_days(people: ContractBroker, yard:
     assert abs((until - datetime.now(UTC)).total_seconds() - 30 * 86400) < 60
 
 
-@pytest.mark.parametrize("when", ["soon", "30x", "99999d", "2027-13-01"])
+@pytest.mark.parametrize("when", ["soon", "30x", "9999999d", "2027-13-01"])
 def test_a_time_that_is_none_is_refused_here(people: ContractBroker, yard: Any, when: str) -> None:
     assert yard("key", "make", "ci", "--expires", when).code == 2
     assert people.asked == []

@@ -34,6 +34,7 @@ def story(logged_in: ContractBroker, tmp_path: Path) -> ContractBroker:
     )
     growing(broker, "events", [given.event(1), given.event(2, **{"from": "starting", "to": "running"}), given.event(5)])
     growing(broker, "metrics", [given.metric(3), given.metric(4)])
+    broker.on("GET", "/v1/workloads/12/logs", {"results": []})
     broker.on("GET", "/v1/workloads/12/artifacts", {"results": [ARTIFACT]})
     broker.on("GET", "/v1/artifacts/9/content", serving(MODEL))
     return broker

@@ -10,7 +10,7 @@ from gpuyard import accounts, config, objects, quoting, stream
 from gpuyard.asking import flag, sent
 from gpuyard.errors import HashMismatch
 from gpuyard.money import usd
-from gpuyard.people import PeopleCalls
+from gpuyard.people_calls import PeopleCalls
 from gpuyard.transport import BACKOFF_S, Call, Content
 
 CHECK_TIMEOUT_S = 300.0  # The broker asks a cloud for one permission after the other.

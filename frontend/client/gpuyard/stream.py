@@ -81,7 +81,7 @@ def read(fields: Mapping[str, str], place: str | None) -> Told:
 
 def blocks(chunks: Iterator[bytes]) -> Iterator[dict[str, str]]:
     """The fields of each block; lines of data are joined, comments left out."""
-    rest, fields = b"", {}
+    rest, fields = b"", dict[str, str]()
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for raw in lines:

@@ -78,6 +78,10 @@ class Follower:
     def look(self, types: Sequence[str]) -> Iterator[dict[str, Any]]:
         """One look: the workload if it changed, then all rows that were not told yet."""
         yield from self.changed(self.persist(lambda: self.client.workload(self.workload_id)))
+        yield from self.grown(types)
+
+    def grown(self, types: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """All rows that were not told yet."""
         for name in types:
             for row in self.new_rows(LISTS[name]):
                 yield {"type": name, name: row}
@@ -108,7 +112,7 @@ class Follower:
         elif each.kind == "workload":
             yield from self.changed(each.data)
             if self.ended:
-                yield from self.look(types)  # What came with its end.
+                yield from self.grown(types)  # What came with its end.
         elif TYPES.get(each.kind) in types:
             yield from self.fresh(TYPES[each.kind], each.data)
         if not self.ended and time.monotonic() - self.looked_at > LOOK_AFTER_S:

@@ -100,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
     explained = has("--explain", arguments)
     token = EXPLAINED.set(explained)
     if os.environ.get("_YARD_COMPLETE"):
-        from typer.completion import completion_init
+        from typer._completion_classes import completion_init
 
         completion_init()
     try:

@@ -28,12 +28,12 @@ def workload_ids(incomplete: str) -> list[Choice]:
 
 def gpus(incomplete: str) -> list[Choice]:
     """Names of accelerators that are offered."""
-    return starting(incomplete, choices("gpus"), fold=True)
+    return starting(incomplete, choices("gpus"))
 
 
 def providers(incomplete: str) -> list[Choice]:
     """Names of clouds that offer something."""
-    return starting(incomplete, choices("providers"), fold=True)
+    return starting(incomplete, choices("providers"))
 
 
 def key_ids(incomplete: str) -> list[Choice]:
@@ -55,10 +55,8 @@ def scripts(incomplete: str) -> list[Choice]:
     return [] if not files and len(folders) == 1 else [(path, "") for path in [*files, *folders]]
 
 
-def starting(incomplete: str, found: list[Choice], *, fold: bool = False) -> list[Choice]:
+def starting(incomplete: str, found: list[Choice]) -> list[Choice]:
     """Those that begin so."""
-    if fold:
-        return [each for each in found if each[0].lower().startswith(incomplete.lower())]
     return [each for each in found if each[0].startswith(incomplete)]
 
 
@@ -107,31 +105,39 @@ def asked(found: "Config", path: str) -> list[dict[str, Any]] | None:
     """The rows of a list, or None when they do not come in time. A thread, as nothing else bounds it all in all."""
     from threading import Thread
 
-    rows: list[list[dict[str, Any]]] = []
+    rows: list[list[dict[str, Any]] | None] = []
     thread = Thread(target=lambda: rows.append(fetched(found, path)), daemon=True)
     thread.start()
-    thread.join(WAIT_S)
+    thread.join(wait_s())
     return rows[0] if rows else None
 
 
-def fetched(found: "Config", path: str) -> list[dict[str, Any]]:
-    """The rows of a list; without the SDK, which takes longer to load than to ask. Ends quietly when it fails."""
+def wait_s() -> float:
+    """Seconds that the broker is given: GPUYARD_COMPLETION_S, else WAIT_S."""
+    try:
+        return min(max(float(os.environ.get("GPUYARD_COMPLETION_S", WAIT_S)), 0.0), 60.0)
+    except ValueError:
+        return WAIT_S
+
+
+def fetched(found: "Config", path: str) -> list[dict[str, Any]] | None:
+    """The rows of a list, or None; without the SDK, which takes longer to load than to ask."""
     import http.client
     from urllib.parse import urlsplit
 
     parts = urlsplit(found.url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    line = kind(parts.hostname or "", parts.port, timeout=WAIT_S)
+    line = kind(parts.hostname or "", parts.port, timeout=wait_s())
     try:
         headers = {"Authorization": f"Bearer {found.api_key}", "Accept": "application/json"}
         line.request("GET", parts.path + path, headers=headers)
         answer = line.getresponse()
         body = answer.read()
         if answer.status != 200:
-            raise SystemExit  # Of this thread only, and without a word.
+            return None
         return [row for row in json.loads(body)["results"] if isinstance(row, dict)]
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        raise SystemExit from None
+        return None
     finally:
         line.close()
 

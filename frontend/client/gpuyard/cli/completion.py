@@ -28,7 +28,7 @@ def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bas
 
     bash: eval "$(yard completion bash)"
     """
-    from typer.completion import get_completion_script
+    from typer._completion_shared import get_completion_script
 
     script = get_completion_script(prog_name="yard", complete_var="_YARD_COMPLETE", shell=shell.value)
     head, _, rest = script.partition("\n")

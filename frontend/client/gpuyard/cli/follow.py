@@ -154,10 +154,14 @@ def list_or_follow(what: str, workload_id: int, *, follow: bool, json: bool) -> 
 def all_rows(what: str, workload_id: int) -> list[Any]:
     """Every row so far."""
     client = connect()
-    ask = {"logs": client.logs, "events": client.events, "metrics": client.metrics}[what]
+    asks: dict[str, Callable[..., list[Any]]] = {
+        "logs": client.logs,
+        "events": client.events,
+        "metrics": client.metrics,
+    }
     rows: list[Any] = []
     while True:
-        page: list[Any] = list(ask(workload_id, after=rows[-1]["id"] if rows else 0, limit=PAGE))
+        page = asks[what](workload_id, after=rows[-1]["id"] if rows else 0, limit=PAGE)
         rows += page
         if len(page) < PAGE:
             return rows

@@ -191,7 +191,8 @@ def loss_chart(story: Story, *, width: int, height: int) -> list[Text]:
         said = f"{high:.4g}" if number == 0 else f"{low:.4g}" if number == height - 1 else ""
         lines.append(Text.assemble((f"{said:>{LABEL}} ", "dim"), (row, "cyan")))
     first, last = (datetime.fromtimestamp(points[index][0]).astimezone() for index in (0, -1))
-    ends = f"{first:%H:%M}", f"{last:%H:%M}{offset(last)}"
+    day = "%m-%d " if (last - first).total_seconds() > 20 * 3600 else ""
+    ends = f"{first:{day}%H:%M}", f"{last:{day}%H:%M}{offset(last)}"
     lines.append(Text(" " * (LABEL + 1) + ends[0] + ends[1].rjust(span - len(ends[0])), style="dim"))
     return lines
 

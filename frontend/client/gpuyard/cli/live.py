@@ -38,6 +38,7 @@ class LiveTeller:
         from rich.live import Live
 
         self.story = Story(quote=quote)
+        self.hint = True
         self.console = console or Console(highlight=False)
         self.live = Live(
             console=self.console,
@@ -46,7 +47,6 @@ class LiveTeller:
             vertical_overflow="crop",
             transient=False,
         )
-        self.hint = True
 
     def __enter__(self) -> Self:
         self.live.start()

@@ -118,7 +118,7 @@ def pages(
     wishes: dict[str, Any], *, sort: str | None, limit: int, cursor: str | None
 ) -> tuple[list[objects.Offer], str | None]:
     """So many offers, over as many pages as it takes, and where the rest begins."""
-    client, rows = connect(), []
+    client, rows = connect(), list[objects.Offer]()
     while True:
         page = client.offers(sort=sort, limit=limit - len(rows), cursor=cursor, **wishes)
         rows += page["results"]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-WIDE, WIDEST, NARROW = 110, 140, 90
+WIDE, WIDEST, NARROW, NARROWEST = 110, 140, 90, 70
 
 
 def show(quotes: list[objects.Quote]) -> None:
@@ -31,7 +31,8 @@ def table(quotes: list[objects.Quote], *, width: int) -> "RenderableType":
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False)
     shown.add_column("#", justify="right", no_wrap=True, style="bold")
     shown.add_column("Where", overflow="fold", min_width=16)
-    shown.add_column("$/h", justify="right", no_wrap=True)
+    if width >= NARROWEST:
+        shown.add_column("$/h", justify="right", no_wrap=True)
     shown.add_column("Cost to finish", justify="right", no_wrap=True)
     shown.add_column("Done in", justify="right", no_wrap=True)
     if wide:
@@ -46,7 +47,7 @@ def table(quotes: list[objects.Quote], *, width: int) -> "RenderableType":
         cells = [
             Text(str(each["rank"])),
             where(each, width=width),
-            Text(dollars(each["usd_per_hour"])),
+            *([Text(dollars(each["usd_per_hour"]))] if width >= NARROWEST else []),
             two(dollars(each["cost_usd"]), cost_range(outcome)),
             two(rough(each["finish_s"]), finish_range(outcome)),
         ]

@@ -15,7 +15,8 @@ EXPLAINED: ContextVar[bool] = ContextVar("EXPLAINED", default=False)  # yard --e
 
 def connect(*, patient: bool = True) -> "Client":
     """A client with the address and key in force; `patient`: asks again by itself. Raises: AuthError, InvalidConfig."""
-    from gpuyard.client import BACKOFF_S, Client
+    from gpuyard.client import Client
+    from gpuyard.transport import BACKOFF_S
 
     client = Client.from_config(backoff_s=BACKOFF_S if patient else ())
     if EXPLAINED.get():

@@ -13,19 +13,28 @@ ROWS_KEPT = 100
 
 
 class Curve:
-    """Losses over time. Where there are too many, neighbours are averaged: a run may last for weeks."""
+    """Losses over time. A point stands for ever more of them, all for the same number: a run may last for weeks."""
 
     def __init__(self) -> None:
         self.points: list[tuple[float, float]] = []
+        self.each = 1  # So many losses a point, but for the last one.
+        self.last = 0
         self.newest: dict[str, float] = {}  # By site.
 
     def add(self, at: float, loss: float, *, site: str) -> None:
         """One more."""
         self.newest[site] = loss
-        self.points.append((at, loss))
-        if len(self.points) > POINTS_MAX:
-            pairs = zip(self.points[::2], self.points[1::2], strict=False)
+        if 0 < self.last < self.each:
+            (then, mean), count = self.points[-1], self.last
+            self.points[-1] = (then * count + at) / (count + 1), (mean * count + loss) / (count + 1)
+            self.last += 1
+            return
+        if len(self.points) >= POINTS_MAX:
+            pairs = zip(self.points[::2], self.points[1::2], strict=True)
             self.points = [((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) for a, b in pairs]
+            self.each *= 2
+        self.points.append((at, loss))
+        self.last = 1
 
 
 class Pace:
