@@ -169,6 +169,31 @@ def test_trouble_completes_nothing_and_says_nothing(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_completing_loads_no_network_library_and_no_rich(knowing: ContractBroker, shell: str) -> None:
+    code = (
+        "import sys; from gpuyard.cli import run\n"
+        "try: run([])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('requests', 'rich', 'torch') if name in sys.modules])"
+    )
+    line = {
+        "COMP_WORDS": "yard\nshow\n1",
+        "COMP_CWORD": "2",
+        "_TYPER_COMPLETE_ARGS": "yard show 1",
+        "_TYPER_COMPLETE_WORD_TO_COMPLETE": "1",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        "_YARD_COMPLETE": f"complete_{shell}",
+    }
+
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-c", code], env=os.environ | line, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert "123" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize(
     ("shell", "said"),
     [

@@ -100,9 +100,10 @@ def run(arguments: Sequence[str]) -> int:
     explained = has("--explain", arguments)
     token = EXPLAINED.set(explained)
     if os.environ.get("_YARD_COMPLETE"):
-        from typer._completion_classes import completion_init
+        from typer import _completion_classes as shells
 
-        completion_init()
+        shells.completion_init()
+        shells._sanitize_help_text = str  # Our help holds no markup; to look for some would load rich: 100 ms.
     try:
         outcome = typer.main.get_command(app)(
             args=without("--explain", arguments) if explained else list(arguments),
