@@ -169,6 +169,13 @@ def test_a_silent_stream_does_not_hide_what_it_costs(
     assert spent == ["0.420000", "0.500000", "0.420000"]
 
 
+def test_a_stream_that_had_ended_already_is_not_asked_again(running: ContractBroker, client: Client) -> None:
+    running.on("GET", STREAM, Reply(204, raw=b""))
+
+    assert list(client.workload_stream(12, after="end")) == []
+    assert len(running.asked) == 1
+
+
 def test_the_sdk_gives_the_stream_as_objects_with_their_places(running: ContractBroker, client: Client) -> None:
     running.on("GET", STREAM, sse(("metric", "7", given.metric(3)), ("end", "8", given.workload("succeeded"))))
 

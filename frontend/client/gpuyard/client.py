@@ -218,6 +218,7 @@ class Client(PeopleCalls):
     def workload_stream(self, workload_id: int, *, after: str | None = None) -> Iterator[stream.Told]:
         """`workload`, `event`, `metric`, `log`, `round` as they come, each with its object, and `end`, the last one.
 
+        A broker may begin with `history`: what was before, thinned out. Kinds that one does not know are to be ignored.
         `after`: the `place` of what was told last. `gpuyard.watch.Follower` also gets along without this address.
         """
         return stream.told(self.transport, f"/v1/workloads/{workload_id}/stream", query={}, after=after)

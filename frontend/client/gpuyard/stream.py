@@ -54,6 +54,8 @@ def events(
         try:
             with transport.content(call) as answer:
                 away(None)
+                if answer.response.status_code == 204:
+                    return  # It had ended already: nobody is to come back.
                 yield Told(OPEN, None, last)
                 for fields in blocks(answer.chunks()):
                     waits = 0
