@@ -57,6 +57,14 @@ class Client(PeopleCalls):
         """A row for each group, cheapest first; by: of gpu, vendor, provider, region, country, market, with commas."""
         return cast(list[dict[str, Any]], self.read("/v1/offers", group_by=by, **sent(filters))["results"])
 
+    def offer_facets(self, **filters: Any) -> dict[str, list[dict[str, Any]]]:
+        """For each filter, the values that fitting offers have: {gpu: [{value, offers}...]}, most frequent first."""
+        return cast(dict[str, list[dict[str, Any]]], self.read("/v1/offers/facets", **sent(filters)))
+
+    def offer_sparks(self, offers: Sequence[int], *, days: float | None = None) -> dict[str, Any]:
+        """What each offer cost per GPU-hour at 24 instants of the last days; None: it was not offered."""
+        return cast(dict[str, Any], self.read("/v1/offers/sparks", offers=",".join(map(str, offers)), days=days))
+
     def offer_filters(self) -> list[dict[str, str]]:
         """Every filter of `offers` and what it means."""
         schema = self.transport.json(Call("GET", "/v1/schema.json", safe=True))
@@ -138,6 +146,10 @@ class Client(PeopleCalls):
         return cast(quoting.Reserved, self.transport.json(Call("DELETE", f"/v1/reservations/{reservation_id}")))
 
     # The work
+
+    def examples(self) -> list[dict[str, Any]]:
+        """Programs to begin with, with their files: {name, title, about, script, args, need, requirements, files}."""
+        return cast(list[dict[str, Any]], self.rows("/v1/examples"))
 
     def put_program(self, sha256: str, *, content: bytes) -> objects.StoredProgram:
         """Hand over a packed program (`gpuyard.pack.pack`). Raises: HashMismatch, InvalidRequest."""
@@ -282,6 +294,10 @@ class Client(PeopleCalls):
     def hosts(self, *, cursor: str | None = None) -> objects.Page:
         """One page of one's own machines."""
         return cast(objects.Page, self.read("/v1/hosts", cursor=cursor))
+
+    def host_earnings(self, host_id: int, *, days: int | None = None) -> list[dict[str, Any]]:
+        """What a machine earned and for how long it was rented, day by day in UTC, today last."""
+        return cast(list[dict[str, Any]], self.rows(f"/v1/hosts/{host_id}/earnings", days=days))
 
     def reclaim_host(self, host_id: int, *, notice_s: int = 30) -> objects.Host:
         """Take a machine back after `notice_s` seconds; 0 = at once."""
