@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,20 @@ sys.path.insert(0, str(ROOT / "frontend" / "client"))
 @pytest.fixture(autouse=True)
 def _quiet_world() -> None:
     """The client knows no Django: what the other tests set up there is not needed here."""
+
+
+@pytest.fixture(autouse=True)
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """This machine is in UTC; zone("CET-1") takes it an hour further east."""
+
+    def move(name: str) -> None:
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    move("UTC0")
+    yield move
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def handler_for(broker: ContractBroker) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(reply.content[: reply.cut_at])
 
-        do_GET = do_POST = do_PUT = do_DELETE = handle_one_call  # noqa: N815 - names that http.server calls
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one_call  # noqa: N815 - names that http.server calls
 
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing."""

@@ -32,6 +32,8 @@ ORDER: dict[str, Any] = {"quote": 7, "program": "ab" * 32, "script": "train.py"}
         (422, "not_a_program", errors.InvalidRequest, 1),
         (400, "invalid", errors.InvalidRequest, 1),
         (500, "internal", errors.BrokerFailed, 1),
+        (403, "sign_in_needed", errors.SignInNeeded, 3),
+        (409, "no_capacity", errors.NoCapacity, 4),
         (503, "busy", errors.BrokerUnreachable, 1),
     ],
 )
@@ -185,43 +187,6 @@ def test_a_netrc_entry_does_not_take_the_place_of_the_key(
     broker.on("GET", "/v1/me", given.ME)
 
     assert client.me()["id"] == 1
-
-
-@pytest.mark.parametrize(
-    ("ask", "method", "path"),
-    [
-        (lambda client: client.me(), "GET", "/v1/me"),
-        (lambda client: client.schema(), "GET", "/v1/schema"),
-        (lambda client: client.offers(), "GET", "/v1/offers"),
-        (lambda client: client.put_catalog("a/b", csv=b""), "PUT", "/v1/catalogs/a%2Fb"),
-        (lambda client: client.create_quotes({}), "POST", "/v1/quotes"),
-        (lambda client: client.quote(7), "GET", "/v1/quotes/7"),
-        (lambda client: client.put_program("ab", content=b"x"), "PUT", "/v1/programs/ab"),
-        (lambda client: client.create_workload(**ORDER), "POST", "/v1/workloads"),
-        (lambda client: client.workloads(state="running"), "GET", "/v1/workloads"),
-        (lambda client: client.workload(12), "GET", "/v1/workloads/12"),
-        (lambda client: client.stop_workload(12), "POST", "/v1/workloads/12/stop"),
-        (lambda client: client.events(12), "GET", "/v1/workloads/12/events"),
-        (lambda client: client.logs(12), "GET", "/v1/workloads/12/logs"),
-        (lambda client: client.metrics(12), "GET", "/v1/workloads/12/metrics"),
-        (lambda client: client.rounds(12), "GET", "/v1/workloads/12/rounds"),
-        (lambda client: client.artifacts(12), "GET", "/v1/workloads/12/artifacts"),
-        (lambda client: client.hosts(), "GET", "/v1/hosts"),
-        (lambda client: client.reclaim_host(2), "POST", "/v1/hosts/2/reclaim"),
-        (lambda client: client.return_host(2), "POST", "/v1/hosts/2/return"),
-        (lambda client: client.ledger(), "GET", "/v1/ledger"),
-        (lambda client: client.bill(12), "GET", "/v1/workloads/12/bill"),
-        (lambda client: client.wheel(), "GET", "/dl/"),
-        (lambda client: client.wheel_content("g-1-py3-none-any.whl"), "GET", "/dl/g-1-py3-none-any.whl"),
-        (lambda client: client.wheel_content("/dl/g-1-py3-none-any.whl"), "GET", "/dl/g-1-py3-none-any.whl"),
-    ],
-)
-def test_each_method_asks_its_call(broker: ContractBroker, client: Client, ask: Any, method: str, path: str) -> None:
-    broker.on(method, path, {"results": []})
-
-    ask(client)
-
-    assert [(asked.method, asked.path) for asked in broker.asked] == [(method, path)]
 
 
 def test_an_error_as_json_has_all_its_parts() -> None:

@@ -106,7 +106,9 @@ def world(logged_in: ContractBroker) -> ContractBroker:
     broker.on("GET", "/v1/workloads/12/decisions", {"results": [DECISION]})
     broker.on("GET", "/v1/quotes/7", given.quote(7))
     broker.on("GET", "/v1/workloads/12/logs", {"results": [given.log_line(1, "a\x1b[2Jb [red]")]})
-    broker.on("GET", "/v1/workloads/12/metrics", {"results": []})
+    broker.on("GET", "/v1/workloads/12/metrics", {"results": [given.metric(1)]})
+    broker.on("GET", "/v1/workloads/12/artifacts", {"results": [given.artifact("ab" * 32, 5, metrics={"loss": 2.1})]})
+    broker.on("GET", "/v1/workloads/12/versions", {"newest": 9, "kept": [[0, 0], [5, 9]]})
     broker.on("GET", "/v1/workloads/12/rounds", {"results": [ROUND]})
     broker.on("POST", "/v1/workloads/12/stop", Reply(202, given.workload("stopping")))
     broker.on("GET", "/v1/workloads/12/bill", BILL)
@@ -129,6 +131,12 @@ def world(logged_in: ContractBroker) -> ContractBroker:
         ("logs 12", {"results"}),
         ("events 12", {"results"}),
         ("explain 12", {"quote", "decisions"}),
+        ("metrics 12", {"results"}),
+        ("artifacts 12", {"results"}),
+        ("versions 12", {"newest", "kept"}),
+        ("me", set(given.ME)),
+        ("top", {"results"}),
+        ("top --once", {"results"}),
         ("rounds 12", {"results"}),
         ("stop 12", set(given.workload())),
         ("stop 12 --wait", set(given.workload())),
@@ -149,7 +157,7 @@ def test_every_command_speaks_json_and_plain_text(world: ContractBroker, yard: A
     assert "\x1b" not in plain.out
 
 
-@pytest.mark.parametrize("what", ["logs", "events"])
+@pytest.mark.parametrize("what", ["logs", "events", "metrics"])
 def test_a_followed_list_is_one_json_object_a_line(world: ContractBroker, yard: Any, what: str) -> None:
     said = yard(what, "12", "-f", "--json")
 
@@ -160,7 +168,7 @@ def test_a_followed_list_is_one_json_object_a_line(world: ContractBroker, yard: 
 def test_what_a_node_wrote_cannot_steer_the_terminal(world: ContractBroker, yard: Any) -> None:
     said = yard("logs", "12")
 
-    assert said.out == "10:02:00  home/berlin attic stdout| a\N{REPLACEMENT CHARACTER}[2Jb [red]\n"
+    assert said.out == "2026-11-22 10:02:00Z  home/berlin attic stdout| a\N{REPLACEMENT CHARACTER}[2Jb [red]\n"
 
 
 @pytest.mark.parametrize(
@@ -241,6 +249,12 @@ def test_rounds_tells_how_long_each_was_open(world: ContractBroker, yard: Any) -
     header, first, second, *_ = yard("rounds", "12").out.splitlines()
 
     assert [re.split(" {2,}", line.strip())[2] for line in (header, first, second)] == ["took", "7.2 s", "-"]
+
+
+def test_rounds_tells_when_each_was_closed_without_its_microseconds(world: ContractBroker, yard: Any) -> None:
+    world.on("GET", "/v1/workloads/12/rounds", {"results": [{**ROUND, "closed_at": "2026-11-22T10:02:07.250123Z"}]})
+
+    assert "  2026-11-22 10:02:07Z  7.3 s  " in yard("rounds", "12").out
 
 
 def test_host_add_prints_the_commands_to_paste(world: ContractBroker, yard: Any) -> None:
@@ -335,6 +349,6 @@ def test_an_explanation_shows_the_quote_and_the_figures_of_each_decision(world: 
     said = yard("explain", "12")
 
     assert "Ordered as quote 7:" in said.out
-    assert "10:01:00  stay at home/berlin" in said.out
+    assert "2026-11-22 10:01:00Z  stay at home/berlin" in said.out
     assert re.search(r"slack h +1\.25", said.out)
     assert re.search(r"move to home/paris +3\.4", said.out)

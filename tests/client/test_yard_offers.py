@@ -117,5 +117,5 @@ def test_watching_goes_on_after_a_break(logged_in: ContractBroker, yard: Any, mo
     said = yard("offers", "watch", "--gpu", "H100")
 
     assert said.code == 3
-    assert [line.split()[1] for line in said.out.splitlines()] == ["$1.50/gpu-h", "gone"]
+    assert [line.split()[2] for line in said.out.splitlines()] == ["$1.50/gpu-h", "gone"]
     assert [asked.headers.get("Last-Event-ID") for asked in logged_in.asked] == [None, "7-1", "8-1"]

@@ -207,7 +207,7 @@ def test_a_removal_whose_answer_is_lost_is_not_asked_twice(world: ContractBroker
 def test_list_shows_whose_what_is_denied_and_how_reading_goes(world: ContractBroker, yard: Any) -> None:
     lines = yard("providers", "list").out.splitlines()
 
-    assert lines[1].split()[:5] == ["aws", "own", "WXYZ", "2026-11-22T10:00:00Z", "ec2:RunInstances"]
+    assert lines[1].split()[:6] == ["aws", "own", "WXYZ", "2026-11-22", "10:00:00Z", "ec2:RunInstances"]
     assert "failing: no answer" in lines[1]
     assert lines[1].endswith("access_key_id, secret_access_key, [regions]")
     assert lines[2].split() == ["vast", "-", "-", "-", "-", "-", "api_key"]

@@ -44,7 +44,7 @@ def test_every_command_speaks_json_and_plain_text(
     assert as_json.json == document
     assert plain.out.splitlines() == [
         "id  offer  site           instance type  accelerator   machines  in use  list $/h  until",
-        " 3    812  aws/us-east-1  p5.48xlarge    8 x H100-SXM         4       1    $55.04  2027-06-30T00:00:00Z",
+        " 3    812  aws/us-east-1  p5.48xlarge    8 x H100-SXM         4       1    $55.04  2027-06-30 00:00Z",
     ]
 
 

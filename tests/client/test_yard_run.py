@@ -34,6 +34,7 @@ def story(logged_in: ContractBroker, tmp_path: Path) -> ContractBroker:
     )
     growing(broker, "events", [given.event(1), given.event(2, **{"from": "starting", "to": "running"}), given.event(5)])
     growing(broker, "metrics", [given.metric(3), given.metric(4)])
+    broker.on("GET", "/v1/workloads/12/logs", {"results": []})
     broker.on("GET", "/v1/workloads/12/artifacts", {"results": [ARTIFACT]})
     broker.on("GET", "/v1/artifacts/9/content", serving(MODEL))
     return broker
@@ -172,7 +173,7 @@ def test_people_read_states_moves_loss_cost_and_where_the_model_is(story: Contra
     assert said.code == 0
     assert "$0.63" in said.out
     assert "deadline_hours: shut out 31" in said.out
-    assert "10:01:00  workload 12: placing -> starting  two sites found" in said.out
+    assert "2026-11-22 10:01:00Z  workload 12: placing -> starting  two sites found" in said.out
     assert "version 3  32,000/200,000 samples (16 %)  loss 2.1034  $0.42" in said.out
     assert "Take it home: yard pull 12" in said.out
     assert "\x1b" not in said.out
@@ -220,6 +221,28 @@ def test_the_exit_code_tells_how_it_ended(story: ContractBroker, yard: Any, stat
 
     assert said.code == code
     assert f"Workload 12 {state} ({reason}): so it was" in said.out
+
+
+def test_a_run_that_lost_its_machines_and_got_no_others_was_preempted_out(story: ContractBroker, yard: Any) -> None:
+    begun = given.workload("failed", end_reason="no_capacity", first_step_at="2026-11-22T10:02:00Z")
+    story.on("GET", "/v1/workloads/12", begun)
+
+    assert yard("run", "train.py", "--yes").code == 12
+    assert yard("watch", "12", "--json").rows[-1]["exit_code"] == 12
+
+
+def test_waiting_says_nothing_until_it_has_ended(story: ContractBroker, yard: Any) -> None:
+    said = yard("run", "train.py", "--yes", "--wait")
+
+    after = said.out[said.out.index("Ordered workload 12") :].splitlines()
+    assert said.code == 0
+    assert after[1].startswith("Workload 12 succeeded (finished)")
+
+
+def test_an_order_keeps_the_idempotency_key_that_it_is_given(story: ContractBroker, yard: Any) -> None:
+    yard("run", "train.py", "--yes", "--detach", "--idempotency-key", "night-7")
+
+    assert story.calls("POST", "/v1/workloads")[0].headers["Idempotency-Key"] == "night-7"
 
 
 def test_an_outage_is_waited_for_and_nothing_is_lost_or_doubled(story: ContractBroker, yard: Any) -> None:
@@ -288,6 +311,7 @@ def test_a_refused_order_ends_with_its_code(
         (["train.py", "--yes", "--epochs", "3"], "--epochs"),
         (["train.py", "--quote", "7", "--sites", "2"], "leave out"),
         (["train.py", "--yes", "--detach", "--pull", "x"], "yard pull ID"),
+        (["train.py", "--yes", "--detach", "--wait"], "they do not wait"),
     ],
 )
 def test_wrong_usage_is_told_with_2_and_nothing_is_asked(
@@ -338,7 +362,7 @@ def test_on_a_terminal_the_quote_is_asked_for_and_a_bar_is_shown(story: Contract
     assert process.wait(timeout=30) == 0, shown.decode()
     assert story.calls("POST", "/v1/workloads")[0].body["quote"] == 8
     assert b"There is no rank 9" in shown
-    assert b"workload 12: placing -> starting" in shown
+    assert b"Machines found: two sites found" in shown
     assert b"\xe2\x94\x81" in shown  # the bar
     assert (tmp_path / "m").read_bytes() == MODEL
 

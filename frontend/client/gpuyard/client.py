@@ -1,42 +1,34 @@
 """The SDK: one method for each call that a person or a program may make of a broker."""
 
 import hashlib
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Self, cast
 from urllib.parse import quote as quoted
 
-from gpuyard import __version__, accounts, config, objects, quoting, stream
+from gpuyard import accounts, config, objects, quoting, stream
+from gpuyard.asking import flag, sent
 from gpuyard.errors import HashMismatch
 from gpuyard.money import usd
-from gpuyard.transport import BACKOFF_S, Call, Content, Transport
+from gpuyard.people_calls import PeopleCalls
+from gpuyard.transport import BACKOFF_S, Call, Content
 
 CHECK_TIMEOUT_S = 300.0  # The broker asks a cloud for one permission after the other.
 UPLOAD_TIMEOUT_S = 600.0  # The broker reads and checks all of it before it answers.
 
 
-class Client:
+class Client(PeopleCalls):
     """A broker's calls as methods. All of them raise a `gpuyard.errors.GpuyardError` of the kind the answer means.
 
     Money goes in as `Decimal` USD and comes out as decimal strings. A call that may be repeated without harm is
     repeated when the broker does not answer (`backoff_s`: the waits between attempts); any other is sent once.
     """
 
-    def __init__(self, *, url: str, api_key: str, backoff_s: Sequence[float] = BACKOFF_S) -> None:
-        """A client of the broker at `url`. Raises: InvalidConfig."""
-        self.transport = Transport(url=url, api_key=api_key, agent=f"gpuyard/{__version__}", backoff_s=backoff_s)
-
     @classmethod
     def from_config(cls, *, backoff_s: Sequence[float] = BACKOFF_S) -> Self:
         """A client with the address and key in force (see `gpuyard.config`). Raises: AuthError, InvalidConfig."""
         found = config.load()
         return cls(url=found.url, api_key=found.api_key, backoff_s=backoff_s)
-
-    @property
-    def url(self) -> str:
-        """The broker's address, without a slash at the end."""
-        return self.transport.url
 
     # Who
 
@@ -47,6 +39,11 @@ class Client:
     def schema(self) -> bytes:
         """The broker's OpenAPI document, as it is."""
         return self.transport.bytes(Call("GET", "/v1/schema", safe=True))
+
+    def prometheus(self) -> str:
+        """What the broker measures, in Prometheus' text format. Needs the scope `observe`."""
+        call = Call("GET", "/metrics", headers={"Accept": "text/plain"}, safe=True)
+        return self.transport.bytes(call).decode()
 
     # The market
 
@@ -60,15 +57,26 @@ class Client:
         """A row for each group, cheapest first; by: of gpu, vendor, provider, region, country, market, with commas."""
         return cast(list[dict[str, Any]], self.read("/v1/offers", group_by=by, **sent(filters))["results"])
 
+    def offer_facets(self, **filters: Any) -> dict[str, list[dict[str, Any]]]:
+        """For each filter, the values that fitting offers have: {gpu: [{value, offers}...]}, most frequent first."""
+        return cast(dict[str, list[dict[str, Any]]], self.read("/v1/offers/facets", **sent(filters)))
+
+    def offer_sparks(self, offers: Sequence[int], *, days: float | None = None) -> dict[str, Any]:
+        """What each offer cost per GPU-hour at 24 instants of the last days; None: it was not offered."""
+        return cast(dict[str, Any], self.read("/v1/offers/sparks", offers=",".join(map(str, offers)), days=days))
+
     def offer_filters(self) -> list[dict[str, str]]:
         """Every filter of `offers` and what it means."""
         schema = self.transport.json(Call("GET", "/v1/schema.json", safe=True))
         parameters = schema["paths"]["/v1/offers"]["get"]["parameters"]
         return [{"name": each["name"], "help": each.get("description", "")} for each in parameters]
 
-    def offer_changes(self, *, after: str | None = None, **filters: Any) -> Iterator[tuple[str, str]]:
-        """(`offer` or `gone`, the offer as JSON) as they change, for as long as it is read; a break is mended."""
-        return stream.events(self.transport, "/v1/offers/stream", query=sent(filters), after=after)
+    def offers_stream(self, *, after: str | None = None, **filters: Any) -> Iterator[stream.Told]:
+        """`offer` or `gone`, each with the Offer, as they change, for as long as it is read; a break is mended.
+
+        `after`: the `place` of what was told last; without it, what changes from now on.
+        """
+        return stream.told(self.transport, "/v1/offers/stream", query=sent(filters), after=after)
 
     def price_history(self, gpu: str, *, days: float = 30, **wish: str | None) -> list[dict[str, Any]]:
         """Lines of {gpu, provider, region, market, points: [{at, min, median, max, prices}]}, USD per GPU-hour.
@@ -138,6 +146,10 @@ class Client:
         return cast(quoting.Reserved, self.transport.json(Call("DELETE", f"/v1/reservations/{reservation_id}")))
 
     # The work
+
+    def examples(self) -> list[dict[str, Any]]:
+        """Programs to begin with, with their files: {name, title, about, script, args, need, requirements, files}."""
+        return cast(list[dict[str, Any]], self.rows("/v1/examples"))
 
     def put_program(self, sha256: str, *, content: bytes) -> objects.StoredProgram:
         """Hand over a packed program (`gpuyard.pack.pack`). Raises: HashMismatch, InvalidRequest."""
@@ -215,6 +227,14 @@ class Client:
         """Its synchronisations across sites, with who brought what."""
         return cast(list[objects.Round], self.rows(f"/v1/workloads/{workload_id}/rounds"))
 
+    def workload_stream(self, workload_id: int, *, after: str | None = None) -> Iterator[stream.Told]:
+        """`workload`, `event`, `metric`, `log`, `round` as they come, each with its object, and `end`, the last one.
+
+        A broker may begin with `history`: what was before, thinned out. Kinds that one does not know are to be ignored.
+        `after`: the `place` of what was told last. `gpuyard.watch.Follower` also gets along without this address.
+        """
+        return stream.told(self.transport, f"/v1/workloads/{workload_id}/stream", query={}, after=after)
+
     def artifacts(self, workload_id: int) -> list[objects.Artifact]:
         """What it left, newest first."""
         return cast(list[objects.Artifact], self.rows(f"/v1/workloads/{workload_id}/artifacts"))
@@ -239,13 +259,16 @@ class Client:
         """The bytes of a snapshot or an update from offset `start` on, while they arrive."""
         return self.content(f"/v1/workloads/{workload_id}/objects/{sha256}", start=start)
 
+    def program(self, sha256: str, *, verify: bool = True) -> bytes:
+        """A packed program (.tar.gz) that one handed over. Raises: HashMismatch, NotFound."""
+        content = self.transport.bytes(Call("GET", f"/v1/programs/{sha256}", safe=True))
+        if verify and hashlib.sha256(content).hexdigest() != sha256:
+            raise HashMismatch(f"the program should be {sha256}, but other bytes arrived")
+        return content
+
     def program_of(self, workload_id: int) -> bytes:
         """The packed program (.tar.gz) that a workload runs. Raises: HashMismatch."""
-        digest = self.workload(workload_id)["program"]
-        content = self.transport.bytes(Call("GET", f"/v1/programs/{digest}", safe=True))
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise HashMismatch(f"the program of workload {workload_id} should be {digest}, but other bytes arrived")
-        return content
+        return self.program(self.workload(workload_id)["program"])
 
     # The supply
 
@@ -271,6 +294,10 @@ class Client:
     def hosts(self, *, cursor: str | None = None) -> objects.Page:
         """One page of one's own machines."""
         return cast(objects.Page, self.read("/v1/hosts", cursor=cursor))
+
+    def host_earnings(self, host_id: int, *, days: int | None = None) -> list[dict[str, Any]]:
+        """What a machine earned and for how long it was rented, day by day in UTC, today last."""
+        return cast(list[dict[str, Any]], self.rows(f"/v1/hosts/{host_id}/earnings", days=days))
 
     def reclaim_host(self, host_id: int, *, notice_s: int = 30) -> objects.Host:
         """Take a machine back after `notice_s` seconds; 0 = at once."""
@@ -302,36 +329,6 @@ class Client:
         """What a workload cost, lease by lease."""
         return cast(objects.Bill, self.read(f"/v1/workloads/{workload_id}/bill"))
 
-    # The ways to ask
-
-    def read(self, path: str, **query: Any) -> Any:
-        """GET; asked again when nobody answers."""
-        return self.transport.json(Call("GET", path, query=query, safe=True))
-
-    def rows(self, path: str, **query: Any) -> list[Any]:
-        """GET, only the rows of the list."""
-        return cast(list[Any], self.read(path, **query)["results"])
-
-    def content(self, path: str, *, start: int) -> Content:
-        """GET, as raw bytes from offset `start` on, while they arrive; `gpuyard.pull` keeps and verifies them."""
-        headers = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
-        return self.transport.content(Call("GET", path, headers=headers, safe=True))
-
-    def create(self, path: str, body: Mapping[str, Any], *, key: str | None = None, safe: bool = False) -> Any:
-        """POST with an idempotency key; `safe` where the broker promises to honour that key."""
-        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
-        return self.transport.json(Call("POST", path, body=body, headers=headers, safe=safe))
-
-
-def sent(filters: Mapping[str, Any]) -> dict[str, Any]:
-    """Filters as the query carries them."""
-    return {
-        name: usd(value) if isinstance(value, Decimal) else str(value).lower() if isinstance(value, bool) else value
-        for name, value in filters.items()
-    }
-
 
 def account_call(
     method: str, provider: str, more: str = "", *, broker: bool, body: Mapping[str, Any] | None = None
@@ -345,8 +342,3 @@ def account_call(
         safe=method != "DELETE",
         answer_timeout_s=CHECK_TIMEOUT_S,
     )
-
-
-def flag(value: bool) -> str | None:
-    """A switch of a query; None leaves it out."""
-    return "true" if value else None

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from gpuyard import exits
+
 
 class GpuyardError(Exception):
     """Anything the broker or this client refuses.
@@ -11,7 +13,7 @@ class GpuyardError(Exception):
     `fields` names the wrong fields of a body, `status` is the HTTP status (None when no answer was involved).
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[int] = exits.ERROR
     default_code: ClassVar[str] = "error"
     default_hint: ClassVar[str] = ""
 
@@ -46,7 +48,7 @@ class GpuyardError(Exception):
 class AuthError(GpuyardError):
     """No key, or one the broker does not know (401)."""
 
-    exit_code = 3
+    exit_code = exits.AUTH
     default_code = "not_authenticated"
     default_hint = "run `yard login`, or set GPUYARD_URL and GPUYARD_API_KEY"
 
@@ -56,6 +58,13 @@ class ScopeMissing(AuthError):
 
     default_code = "scope_missing"
     default_hint = "use a key with that scope; `yard login` stores another one"
+
+
+class SignInNeeded(AuthError):
+    """No key can do this; a person can, signed in at the dashboard (403)."""
+
+    default_code = "sign_in_needed"
+    default_hint = "sign in at the dashboard"
 
 
 class NotFound(GpuyardError):
@@ -90,10 +99,16 @@ class IdempotencyConflict(Conflict):
     default_code = "idempotency_conflict"
 
 
-class NeedUnmet(GpuyardError):
+class NoCapacity(GpuyardError):
+    """There is no machine for this."""
+
+    exit_code = exits.NO_CAPACITY
+    default_code = "no_capacity"
+
+
+class NeedUnmet(NoCapacity):
     """No offer meets the need."""
 
-    exit_code = 4
     default_code = "need_unmet"
     default_hint = "loosen the constraint that excludes most offers"
 
@@ -101,7 +116,7 @@ class NeedUnmet(GpuyardError):
 class OverBudget(GpuyardError):
     """The money does not suffice (402 and its kin)."""
 
-    exit_code = 5
+    exit_code = exits.OVER_BUDGET
     default_code = "over_budget"
 
 
@@ -128,14 +143,14 @@ class InvalidRequest(GpuyardError):
 class InvalidProgram(GpuyardError):
     """What was handed in cannot be packed into a program: a file is missing, outside, or too much. Nothing was sent."""
 
-    exit_code = 2
+    exit_code = exits.USAGE
     default_code = "invalid_program"
 
 
 class InvalidConfig(GpuyardError):
     """The stored address or key cannot be read."""
 
-    exit_code = 2
+    exit_code = exits.USAGE
     default_code = "invalid_config"
     default_hint = "run `yard login` to write it anew"
 
@@ -172,9 +187,11 @@ BY_CODE: dict[str, type[GpuyardError]] = {
     cls.default_code: cls
     for cls in (
         ScopeMissing,
+        SignInNeeded,
         QuoteExpired,
         QuoteTaken,
         IdempotencyConflict,
+        NoCapacity,
         NeedUnmet,
         BudgetBelowCheapest,
         CreditExhausted,

@@ -11,7 +11,7 @@ def usd(amount: Decimal | None) -> str | None:
 
 
 def dollars(amount: str | None) -> str:
-    """A broker's amount for people: cents, more places only where cents would hide it; "-" for None.
+    """A broker's amount for people: cents, more places only where fewer would hide it; "-" for None.
 
     Raises: BrokerFailed when it is no decimal string.
     """
@@ -24,4 +24,6 @@ def dollars(amount: str | None) -> str:
         raise BrokerFailed(f"{amount!r} is not an amount of money") from error
     exact = rounded == value or abs(value) >= 100
     sign = "-" if value < 0 else ""
-    return f"{sign}${abs(rounded):,.2f}" if exact else f"{sign}${abs(value):.4f}"
+    if exact:
+        return f"{sign}${abs(rounded):,.2f}"
+    return f"{sign}${abs(value):.{4 if abs(value) >= Decimal('0.001') else 6}f}"

@@ -5,6 +5,7 @@ Money is a decimal string of USD with six places: `Decimal(quote["cost_usd"])`. 
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+from gpuyard.people import Team
 from gpuyard.quoting import Excluded as Excluded
 from gpuyard.quoting import Market as Market
 from gpuyard.quoting import Need as Need
@@ -33,13 +34,16 @@ class Supplier(TypedDict):
 
 
 class Me(TypedDict):
-    """Who the key belongs to, and the credit."""
+    """Who the key belongs to, for which team it works, and the credit."""
 
     id: int
     username: str
     scopes: list[str]
     balance_usd: str
     available_usd: str
+    email: NotRequired[str]
+    team: NotRequired[Team | None]
+    teams: NotRequired[list[Team]]
 
 
 class Offer(TypedDict):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
+from urllib.parse import urlencode
 
 import requests
 from requests.auth import AuthBase
@@ -23,6 +24,7 @@ CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 60.0
 BACKOFF_S = (0.5, 1.0, 2.0)
 CHUNK_BYTES = 1 << 18
+SECRETS = ("credentials", "key", "token")  # Fields of bodies that nobody is told.
 
 Answer = TypeVar("Answer")
 
@@ -34,7 +36,7 @@ class Call:
     method: str
     path: str
     query: Mapping[str, Any] = field(default_factory=dict)
-    body: Mapping[str, Any] | None = None
+    body: Any = None
     raw: bytes | None = None
     raw_type: str = "application/octet-stream"
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class Transport:
         self.session = requests.Session()
         self.session.auth = BearerKey(api_key)
         self.session.headers.update({"User-Agent": agent, "Accept": "application/json"})
+        self.said: Callable[[str], None] | None = None  # Hears of each call and its answer, for `yard --explain`.
 
     def json(self, call: Call) -> Any:
         """Send, and read the answer as JSON. Raises: GpuyardError of the kind that the answer means."""
@@ -96,6 +99,8 @@ class Transport:
 
     def attempt(self, call: Call) -> requests.Response:
         """Send once. Raises: GpuyardError."""
+        if self.said:
+            self.said(f"> {asked(self.url, call)}")
         try:
             response = self.session.request(
                 call.method,
@@ -116,10 +121,21 @@ class Transport:
             raise BrokerUnreachable(f"no answer from {self.url}: {cause(error)}") from error
         except requests.RequestException as error:
             raise InvalidRequest(f"{call.method} {call.path} cannot be sent: {error}", code="not_sendable") from error
+        if self.said:
+            self.said(f"< {response.status_code} after {response.elapsed.total_seconds():.3f} s")
         if response.status_code // 100 != 2:
             with response:
                 raise failure(call, response)
         return response
+
+
+def asked(url: str, call: Call) -> str:
+    """A call as a person would write it down; the key is not in it."""
+    query = urlencode({name: value for name, value in call.query.items() if value is not None})
+    shown = {name: "..." for name in SECRETS if name in call.body} if isinstance(call.body, Mapping) else {}
+    body = f" {json.dumps({**call.body, **shown} if shown else call.body)}" if call.body is not None else ""
+    body = f" ({len(call.raw):,} bytes)" if call.raw else body
+    return f"{call.method} {url}{call.path}{'?' if query else ''}{query}{body}"
 
 
 class Content:
@@ -159,6 +175,8 @@ def chunks(call: Call, response: requests.Response) -> Iterator[bytes]:
 def read_json(call: Call, response: requests.Response) -> Any:
     """The answer as JSON. Raises: BrokerFailed when it is something else, BrokerUnreachable when it broke off."""
     body = b"".join(chunks(call, response))
+    if response.status_code == 204:
+        return None
     try:
         return json.loads(body)
     except ValueError as error:

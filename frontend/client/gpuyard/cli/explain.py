@@ -7,7 +7,7 @@ from gpuyard.cli.flags import JsonFlag, WorkloadId
 from gpuyard.cli.market import show_quotes
 from gpuyard.cli.output import Output
 from gpuyard.cli.session import connect
-from gpuyard.cli.telling import clock
+from gpuyard.cli.times import moment
 
 PAGE = 500
 
@@ -29,7 +29,7 @@ def explain(workload: WorkloadId, json: JsonFlag = False) -> None:
         out.line("Nothing was decided since.")
     for one in decisions:
         out.line()
-        out.line(f"{clock(one['at'])}  {one['why']}")
+        out.line(f"{moment(one['at'])}  {one['why']}")
         for name, value in (one["figures"] or {}).items():
             tell(out, name, value)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from gpuyard import objects
+from gpuyard.cli import completing
 from gpuyard.money import usd
 
 
@@ -107,7 +108,9 @@ def _number(name: str, text: str) -> float:
 
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-WorkloadId = Annotated[int, typer.Argument(metavar="ID", min=1, help="The workload.")]
+WorkloadId = Annotated[
+    int, typer.Argument(metavar="ID", min=1, help="The workload.", autocompletion=completing.workload_ids)
+]
 
 Gpu = Annotated[
     Chips | None,
@@ -116,13 +119,17 @@ Gpu = Annotated[
         parser=chips,
         metavar="KIND[:COUNT]",
         help="Accelerator, and how many in each site: H100-SXM, H100-SXM:8, CPU, any:4. Any, if not given.",
+        autocompletion=completing.gpus,
     ),
 ]
 Sites = Annotated[
     int | None, typer.Option(min=1, help="Exactly so many sites; one and several are compared if not given.")
 ]
 MinMemory = Annotated[float | None, typer.Option(parser=positive, metavar="GIB", help="Memory of each accelerator.")]
-Providers = Annotated[list[str] | None, typer.Option("--provider", help="Only there (repeatable).")]
+Providers = Annotated[
+    list[str] | None,
+    typer.Option("--provider", help="Only there (repeatable).", autocompletion=completing.providers),
+]
 Regions = Annotated[list[str] | None, typer.Option("--region", help="Only there (repeatable).")]
 Countries = Annotated[list[str] | None, typer.Option("--country", help="Only there (repeatable).")]
 Markets = Annotated[list[Market] | None, typer.Option("--market", help="Only so (repeatable).")]

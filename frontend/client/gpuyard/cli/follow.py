@@ -1,39 +1,45 @@
 """`yard watch`, `yard logs`, `yard events`: what a workload does, as it does it. JSON shapes: see `gpuyard.watch`."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gpuyard import objects
+from gpuyard import exits, objects
 from gpuyard.cli.flags import JsonFlag, WorkloadId
-from gpuyard.cli.output import Output, size
+from gpuyard.cli.output import Output, number, size
 from gpuyard.cli.session import connect, follower
-from gpuyard.cli.telling import Bytes, Teller, clock, ending, event_line
+from gpuyard.cli.telling import Bytes, Teller, ending, event_line
+from gpuyard.cli.times import moment
 from gpuyard.errors import GpuyardError, NotFound
 
-INTERRUPTED = 130
+if TYPE_CHECKING:
+    from gpuyard.cli.live import LiveTeller
+
 PAGE = 500
+Wait = Annotated[bool, typer.Option("--wait", help="Say nothing until it has ended.")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the workload has ended.")]
 
 
 def watch(
     workload: WorkloadId,
     pull: Annotated[Path | None, typer.Option(metavar="PATH", help="At the end, bring the model here.")] = None,
+    wait: Wait = False,
     json: JsonFlag = False,
 ) -> None:
     """Follow a workload to its end, as `yard run` does; the exit code tells how it ended."""
-    raise typer.Exit(attend(Output(json=json), workload, pull_to=pull))
+    raise typer.Exit(attend(Output(json=json), workload, pull_to=pull, quiet=wait))
 
 
-def attend(out: Output, workload_id: int, *, pull_to: Path | None) -> int:
+def attend(out: Output, workload_id: int, *, pull_to: Path | None, quiet: bool = False) -> int:
     """Follow to the end, then tell where the model is or bring it home. Returns the exit code. Raises: GpuyardError."""
     from gpuyard.watch import exit_code_of
 
     last: objects.Workload | None = None
     try:
-        with Teller(out) as teller:
-            for seen in follower(workload_id, out=out).watch():
+        with teller_for(out, workload_id, quiet=quiet) as teller:
+            for seen in follower(workload_id, out=out, notice=teller.notice).watch(teller.types):
                 teller.tell(seen)
                 last = seen["workload"] if seen["type"] == "workload" else last
         if last is None:
@@ -47,15 +53,29 @@ def attend(out: Output, workload_id: int, *, pull_to: Path | None) -> int:
             f"\nNo longer following. Workload {workload_id} goes on."
             f" Follow it again: yard watch {workload_id}. End it: yard stop {workload_id}."
         )
-        return INTERRUPTED
+        return exits.INTERRUPTED
     code = code or (error.exit_code if error else 0)
     file = str(path) if path else None
     out.row({"type": "end", "workload": last, "artifact": artifact, "file": file, "exit_code": code})
     if error:
         out.row({"type": "error", "error": error.as_dict()})
-        out.note(f"Error: {error.message}")
+        out.error(error.message)
         out.note(f"Hint: {error.hint or f'try again: yard pull {workload_id}'}")
     return code
+
+
+def teller_for(out: Output, workload_id: int, *, quiet: bool) -> "Teller | LiveTeller":
+    """The live view where it can be shown, else lines; with the quote that was ordered. Raises: AuthError."""
+    from gpuyard.cli.live import LiveTeller, fits
+
+    if quiet or not fits(out):
+        return Teller(out, quiet=quiet)
+    client = connect()
+    try:
+        quote = client.quote(client.workload(workload_id)["quote"])
+    except GpuyardError:
+        quote = None  # The view does without what was promised, and the follower says what is wrong.
+    return LiveTeller(quote)
 
 
 def bring_home(
@@ -109,10 +129,15 @@ def events(workload: WorkloadId, follow: Follow = False, json: JsonFlag = False)
     list_or_follow("events", workload, follow=follow, json=json)
 
 
+def metrics(workload: WorkloadId, follow: Follow = False, json: JsonFlag = False) -> None:
+    """What its sites reported at each step: loss, and whatever else the script says."""
+    list_or_follow("metrics", workload, follow=follow, json=json)
+
+
 def list_or_follow(what: str, workload_id: int, *, follow: bool, json: bool) -> None:
     """All rows so far, or one by one until the workload has ended. Ctrl-C ends it with 130."""
     out = Output(json=json)
-    as_line = log_line if what == "logs" else event_line
+    as_line: Callable[[Any], str] = {"logs": log_line, "events": event_line, "metrics": metric_line}[what]
     if follow:
         for row in follower(workload_id, out=out).follow(what):
             out.row(row)
@@ -129,16 +154,26 @@ def list_or_follow(what: str, workload_id: int, *, follow: bool, json: bool) -> 
 def all_rows(what: str, workload_id: int) -> list[Any]:
     """Every row so far."""
     client = connect()
+    asks: dict[str, Callable[..., list[Any]]] = {
+        "logs": client.logs,
+        "events": client.events,
+        "metrics": client.metrics,
+    }
     rows: list[Any] = []
     while True:
-        ask = client.logs if what == "logs" else client.events
-        page: list[Any] = list(ask(workload_id, after=rows[-1]["id"] if rows else 0, limit=PAGE))
+        page = asks[what](workload_id, after=rows[-1]["id"] if rows else 0, limit=PAGE)
         rows += page
         if len(page) < PAGE:
             return rows
 
 
+def metric_line(row: objects.MetricRow) -> str:
+    """What one site reported at one step."""
+    values = "  ".join(f"{name} {number(value)}" for name, value in row["values"].items())
+    return f"{moment(row['at'])}  {row['site']} step {row['step']} version {row['version']}  {values}"
+
+
 def log_line(line: objects.LogLine) -> str:
     """One line of a node, and which."""
     where = f"{line['site']} {line['host']}" if line["host"] else line["site"]
-    return f"{clock(line['at'])}  {where} {line['stream']}| {line['text']}"
+    return f"{moment(line['at'])}  {where} {line['stream']}| {line['text']}"

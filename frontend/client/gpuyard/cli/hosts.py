@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gpuyard import __version__, objects
-from gpuyard.cli import flags
+from gpuyard.cli import completing, flags
 from gpuyard.cli.output import Output, text
 from gpuyard.cli.session import connect
+from gpuyard.cli.times import moment
 from gpuyard.errors import GpuyardError
 from gpuyard.money import dollars
 from gpuyard.paging import every
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from gpuyard.client import Client
 
 host_app = typer.Typer(help="Rent out machines of your own.", rich_markup_mode=None, no_args_is_help=True)
-HostId = Annotated[int, typer.Argument(metavar="ID", min=1, help="The host.")]
+HostId = Annotated[int, typer.Argument(metavar="ID", min=1, help="The host.", autocompletion=completing.host_ids)]
 
 
 @host_app.command("add")
@@ -104,7 +105,7 @@ def show_hosts(out: Output, hosts: list[objects.Host]) -> None:
             host["state"],
             dollars(host["earned_usd"]),
             text(host["lease"]),
-            text(host["seen_at"]),
+            moment(host["seen_at"]),
             text(host["why"]),
         ]
         for host in hosts

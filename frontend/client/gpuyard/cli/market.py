@@ -1,9 +1,10 @@
 """`yard quote`: what a need would cost to finish."""
 
 from gpuyard import objects
-from gpuyard.cli import flags
+from gpuyard.cli import flags, plans
 from gpuyard.cli.output import Output, duration
 from gpuyard.cli.session import connect
+from gpuyard.cli.times import moment
 from gpuyard.money import dollars
 
 
@@ -36,6 +37,19 @@ def quote(
 
 def show_quotes(out: Output, quotes: list[objects.Quote]) -> None:
     """The quotes as a table, in the broker's order, and why the next best was not chosen."""
+    if out.is_terminal:
+        plans.show(quotes)
+    else:
+        show_table(out, quotes)
+    for each in quotes:
+        if each["why_not"]:
+            out.line(f"{each['rank']}: {each['why_not']}")
+    if quotes:
+        out.line(f"Promised until {moment(min(each['expires_at'] for each in quotes))}.")
+
+
+def show_table(out: Output, quotes: list[objects.Quote]) -> None:
+    """A line a quote, for pipes and files."""
     headers = ["rank", "id", "best at", "to finish", "10 to 90 %", "$/h", "time", "in time", "CO2e", "speed", "sites"]
     cells = [
         [
@@ -43,43 +57,17 @@ def show_quotes(out: Output, quotes: list[objects.Quote]) -> None:
             str(each["id"]),
             ", ".join(each["labels"]) or "-",
             dollars(each["cost_usd"]),
-            spread(each["outcome"]),
+            plans.cost_range(each["outcome"]) or "-",
             dollars(each["usd_per_hour"]),
             duration(each["finish_s"]),
-            chance(each["outcome"]),
-            carbon(each["outcome"]),
+            plans.percent(each["outcome"]["deadline_chance"] if each["outcome"] else None),
+            plans.carbon(each["outcome"]),
             speed_of(each["speed"]),
             "; ".join(site_of(site) for site in each["sites"]),
         ]
         for each in quotes
     ]
     out.table(headers, cells, right=["rank", "id", "to finish", "10 to 90 %", "$/h", "time", "in time", "CO2e"])
-    for each in quotes:
-        if each["why_not"]:
-            out.line(f"{each['rank']}: {each['why_not']}")
-    if quotes:
-        out.line(f"Promised until {min(each['expires_at'] for each in quotes)}.")
-
-
-def spread(outcome: objects.Outcome | None) -> str:
-    """What it costs in eight of ten futures."""
-    if outcome is None:
-        return "-"
-    return f"{dollars(outcome['cost_usd']['p10'])} to {dollars(outcome['cost_usd']['p90'])}"
-
-
-def chance(outcome: objects.Outcome | None) -> str:
-    """The chance to meet the deadline."""
-    if outcome is None or outcome["deadline_chance"] is None:
-        return "-"
-    return f"{100 * outcome['deadline_chance']:.0f} %"
-
-
-def carbon(outcome: objects.Outcome | None) -> str:
-    """What the run's power emits."""
-    if outcome is None or outcome["carbon_kg"] is None:
-        return "-"
-    return f"{outcome['carbon_kg']:.3g} kg"
 
 
 def show_curve(out: Output, curve: list[tuple[float, str]]) -> None:

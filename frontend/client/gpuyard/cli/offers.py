@@ -1,21 +1,21 @@
 """`yard offers`: the whole market as the broker sees it; its groups, its past, where it comes from, what changes."""
 
-import json as json_
 from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
 
 from gpuyard import objects
-from gpuyard.cli import flags
+from gpuyard.cli import completing, flags
 from gpuyard.cli.catalogs import import_catalogs
+from gpuyard.cli.chart import sparkline
 from gpuyard.cli.output import Output, text
 from gpuyard.cli.session import connect
+from gpuyard.cli.times import moment
 from gpuyard.money import dollars
 
 offers_app = typer.Typer(help="What can be rented, cheapest first.", rich_markup_mode=None)
 offers_app.command("import")(import_catalogs)
-BARS = "▁▂▃▄▅▆▇█"
 Words = list[str] | None
 
 
@@ -27,8 +27,16 @@ def filter_of(given: str) -> str:
     return given
 
 
-Gpu = Annotated[Words, typer.Option("--gpu", "--accelerator", help="Name or family: H100 is every variant of it.")]
-Provider = Annotated[Words, typer.Option(help="Only of this provider.")]
+Gpu = Annotated[
+    Words,
+    typer.Option(
+        "--gpu",
+        "--accelerator",
+        help="Name or family: H100 is every variant of it.",
+        autocompletion=completing.gpus,
+    ),
+]
+Provider = Annotated[Words, typer.Option(help="Only of this provider.", autocompletion=completing.providers)]
 Region = Annotated[Words, typer.Option(help="Only in this region.")]
 Country = Annotated[Words, typer.Option(help="Only in this country (two letters).")]
 Market = Annotated[Words, typer.Option(help="on_demand, spot or reserved.")]
@@ -110,7 +118,7 @@ def pages(
     wishes: dict[str, Any], *, sort: str | None, limit: int, cursor: str | None
 ) -> tuple[list[objects.Offer], str | None]:
     """So many offers, over as many pages as it takes, and where the rest begins."""
-    client, rows = connect(), []
+    client, rows = connect(), list[objects.Offer]()
     while True:
         page = client.offers(sort=sort, limit=limit - len(rows), cursor=cursor, **wishes)
         rows += page["results"]
@@ -231,16 +239,6 @@ def history(
     out.table(headers, cells, right=["lowest", "median", "highest", "now"])
 
 
-def sparkline(values: list[Decimal], width: int = 40) -> str:
-    """The values as a row of bars, the newest last; more than `width` are thinned out."""
-    step = max(1, -(-len(values) // width))
-    shown = values[::-1][::step][::-1]
-    low, high = min(shown), max(shown)
-    if low == high:
-        return BARS[3] * len(shown)
-    return "".join(BARS[int((value - low) / (high - low) * (len(BARS) - 1))] for value in shown)
-
-
 @offers_app.command("fetch-history")
 def fetch_history(
     provider: Annotated[str, typer.Argument(help="A connected provider that publishes what its prices were.")],
@@ -264,9 +262,9 @@ def sources(json: flags.JsonFlag = False) -> None:
         [
             row["provider"],
             f"{row['lines']:,}",
-            text(row["seen_at"])[:19],
+            moment(row["seen_at"]),
             "stale" if row["stale"] else "fresh",
-            text(row["next_try_at"])[:19],
+            moment(row["next_try_at"]),
             str(sum(row["skipped"].values())),
             str(len(row["unknown"])),
             str(row["quarantined"]),
@@ -288,7 +286,8 @@ def quarantine(json: flags.JsonFlag = False) -> None:
     out, rows = Output(json=json), connect().quarantined()
     out.document({"results": rows})
     names = ["provider", "region", "instance_type", "market", "usd_per_hour", "why", "since"]
-    out.table(names, [[text(row[name]) for name in names] for row in rows], right=["usd_per_hour"])
+    cells = [[moment(row[name]) if name == "since" else text(row[name]) for name in names] for row in rows]
+    out.table(names, cells, right=["usd_per_hour"])
 
 
 @offers_app.command()
@@ -306,11 +305,11 @@ def watch(gpu: Gpu = None, provider: Provider = None, market: Market = None, whe
     out = Output(json=json)
     wishes = {"gpu": joined(gpu), "provider": joined(provider), "market": joined(market), **wanted(where)}
     out.note("Waiting for changes; Ctrl-C ends.")
-    for kind, data in connect().offer_changes(**wishes):
-        offer = json_.loads(data)
-        out.row({"type": kind, "offer": offer})
-        price = "gone" if kind == "gone" else f"{dollars(offer['usd_per_gpu_hour'])}/gpu-h"
+    for told in connect().offers_stream(**wishes):
+        offer = told.data
+        out.row({"type": told.kind, "offer": offer})
+        price = "gone" if told.kind == "gone" else f"{dollars(offer['usd_per_gpu_hour'])}/gpu-h"
         out.line(
-            f"{offer['changed_at'][11:19]}  {price:>14}  {offer['accelerators']} x {offer['accelerator']}"
+            f"{moment(offer['changed_at'])}  {price:>14}  {offer['accelerators']} x {offer['accelerator']}"
             f"  {offer['provider']}/{offer['region']}  {offer['instance_type']}  {offer['market']}"
         )

@@ -43,6 +43,12 @@ class Output:
         """A remark beside the result, on standard error."""
         typer.echo(printable(text), err=True)
 
+    def error(self, text: str) -> None:
+        """What went wrong, on standard error; on a terminal that shows colours its first word is red."""
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stderr.isatty()
+        head = "Error:" if plain else typer.style("Error:", fg="red", bold=True)
+        typer.echo(f"{head} {printable(text)}", err=True)
+
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
         """A table for people; `right` names the columns of numbers."""
         if self.json:
@@ -90,7 +96,7 @@ def report(error: GpuyardError, *, as_json: bool) -> int:
     """Tell an error once: for people on standard error, with --json on standard output too. Returns the exit code."""
     out = Output(json=as_json)
     out.row({"type": "error", "error": error.as_dict()})
-    out.note(f"Error: {error.message}")
+    out.error(error.message)
     for name, wrong in error.fields.items():
         out.note(f"  {name}: {wrong if isinstance(wrong, str) else json.dumps(wrong)}")
     if error.hint:
@@ -122,6 +128,28 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def rough(seconds: float | None) -> str:
+    """A span to two or three digits, where its end is a guess: 45 s, 21 min, 5.2 h, 3.1 days; "-" for None."""
+    return "-" if seconds is None else f"{rough_parts(seconds)[0]} {rough_parts(seconds)[1]}"
+
+
+def rough_range(low: float, high: float) -> str:
+    """From one span to another, with the unit once where it is the same: 9 to 11 min."""
+    first, last = rough_parts(low), rough_parts(high)
+    if first == last:
+        return " ".join(last)
+    return f"{first[0]} to {last[0]} {last[1]}" if first[1] == last[1] else f"{' '.join(first)} to {' '.join(last)}"
+
+
+def rough_parts(seconds: float) -> tuple[str, str]:
+    """(number, unit)."""
+    for unit, length, upto in (("s", 1, 100), ("min", 60, 100 * 60), ("h", 3600, 48 * 3600)):
+        if seconds < upto:
+            value = seconds / length
+            return (f"{value:.1f}" if unit == "h" else f"{value:.0f}"), unit
+    return f"{seconds / 86400:,.1f}", "days"
+
+
 def size(count: int) -> str:
     """Bytes for people."""
     amount = float(count)
@@ -130,6 +158,11 @@ def size(count: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} TB"
+
+
+def number(value: Any) -> str:
+    """A reported value for people: six digits of a number, anything else as it is."""
+    return f"{value:.6g}" if isinstance(value, float | int) and not isinstance(value, bool) else str(value)
 
 
 def text(value: Any) -> str:

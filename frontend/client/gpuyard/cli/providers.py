@@ -12,6 +12,7 @@ from gpuyard import accounts
 from gpuyard.cli import flags
 from gpuyard.cli.output import Output, text
 from gpuyard.cli.session import connect
+from gpuyard.cli.times import moment
 from gpuyard.errors import GpuyardError, NotFound
 
 providers_app = typer.Typer(help="Accounts at clouds.", rich_markup_mode=None, no_args_is_help=True)
@@ -91,7 +92,7 @@ def list_providers(broker: BrokerFlag = False, json: flags.JsonFlag = False) -> 
             one["name"],
             text(one["connected"]),
             text(one["hint"]),
-            text(one["checked_at"]),
+            moment(one["checked_at"]),
             text(", ".join(denied["name"] for denied in one["denied"])),
             prices(one["source"]),
             ", ".join(key if required else f"[{key}]" for key, required in one["credentials"].items()),

@@ -9,6 +9,7 @@ from gpuyard import quoting
 from gpuyard.cli import flags
 from gpuyard.cli.output import Output
 from gpuyard.cli.session import connect
+from gpuyard.cli.times import day
 from gpuyard.money import dollars
 
 reserved_app = typer.Typer(help="Capacity that you have paid for already.", rich_markup_mode=None)
@@ -79,7 +80,7 @@ def show(out: Output, rows: list[quoting.Reserved]) -> None:
             str(one["machines"]),
             str(one["in_use"]),
             dollars(one["usd_per_hour"]),
-            one["until"],
+            day(one["until"]),
         ]
         for one in rows
     ]

@@ -1,11 +1,12 @@
-"""How a followed workload is told: JSON lines, a bar on a terminal, or a plain line now and then."""
+"""How a followed workload is told where there is no live view: JSON lines, or a plain line now and then."""
 
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from gpuyard import objects
-from gpuyard.cli.output import Output, duration, printable
+from gpuyard.cli.output import Output, duration
+from gpuyard.cli.times import moment
 from gpuyard.money import dollars
 
 if TYPE_CHECKING:
@@ -15,80 +16,63 @@ PLAIN_EVERY_S = 30.0
 
 
 class Teller:
-    """Takes the objects that `Follower.watch` yields and tells them."""
+    """Takes the objects that `Follower.watch` yields and tells them as JSON or as plain lines."""
 
-    def __init__(self, out: Output) -> None:
+    types = ("event", "metrics")
+
+    def __init__(self, out: Output, *, quiet: bool = False) -> None:
+        """`quiet`: nothing at all but with --json."""
         self.out = out
+        self.quiet = quiet
         self.workload: objects.Workload | None = None
         self.losses: dict[str, float] = {}
         self.told = ""
         self.told_version: int | None = None
         self.told_at = float("-inf")
-        self.bar: Progress | None = None
-        self.task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        """Put up the bar where a person reads."""
-        if self.out.is_terminal:
-            from rich.progress import BarColumn, Progress, TextColumn
-
-            self.bar = Progress(TextColumn("{task.description}", markup=False), BarColumn(bar_width=24))
-            self.task = self.bar.add_task("", total=None)
-            self.bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self.bar:
-            self.bar.stop()
+        """There is nothing to put away."""
+
+    def notice(self, said: str) -> None:
+        """A remark on the broker."""
+        self.out.note(said)
 
     def tell(self, seen: dict[str, Any]) -> None:
         """One object of the stream."""
         self.out.row(seen)
-        if self.out.json:
+        if self.out.json or self.quiet:
             return
         if seen["type"] == "event":
-            self.say(event_line(seen["event"]))
+            self.out.line(event_line(seen["event"]))
         elif seen["type"] == "metrics":
             row = seen["metrics"]
-            if "loss" in row["values"]:
-                self.losses[row["site"]] = row["values"]["loss"]
+            loss = row["values"].get("loss")
+            if isinstance(loss, float | int):  # A loss that is no number comes as text.
+                self.losses[row["site"]] = loss
                 self.show()
         else:
             self.workload = seen["workload"]
             self.show()
 
     def show(self) -> None:
-        """Where the workload stands: on the bar, or a line when the version moved or half a minute passed."""
+        """Where the workload stands, when the version moved or half a minute passed."""
         if self.workload is None:
             return
         line = standing(self.workload, losses=self.losses)
-        if self.bar and self.task is not None:
-            samples = self.workload["samples"]
-            self.bar.update(self.task, description=printable(line), total=samples["total"], completed=samples["merged"])
-            return
         moved = self.workload["version"] != self.told_version
         if line != self.told and (moved or time.monotonic() - self.told_at >= PLAIN_EVERY_S):
-            self.say(line)
-            self.told, self.told_version, self.told_at = line, self.workload["version"], time.monotonic()
-
-    def say(self, line: str) -> None:
-        """A line above the bar, or just a line."""
-        if self.bar:
-            self.bar.console.print(printable(line), markup=False, highlight=False)
-        else:
             self.out.line(line)
+            self.told, self.told_version, self.told_at = line, self.workload["version"], time.monotonic()
 
 
 def event_line(event: objects.Event) -> str:
     """One move in one line."""
     left = f"{event['from']} -> " if event["from"] else ""
     why = f"  {event['why']}" if event["why"] else ""
-    return f"{clock(event['at'])}  {event['subject']} {event['subject_id']}: {left}{event['to']}{why}"
-
-
-def clock(at: str) -> str:
-    """The time of day of an RFC 3339 string, in UTC as it came."""
-    return at[11:19] or at
+    return f"{moment(event['at'])}  {event['subject']} {event['subject_id']}: {left}{event['to']}{why}"
 
 
 def standing(workload: objects.Workload, *, losses: dict[str, float]) -> str:

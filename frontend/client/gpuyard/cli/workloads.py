@@ -11,6 +11,7 @@ from gpuyard.cli.follow import described
 from gpuyard.cli.output import Output, duration, size, text
 from gpuyard.cli.session import connect, follower
 from gpuyard.cli.telling import ending, event_line, spans, standing
+from gpuyard.cli.times import moment
 from gpuyard.money import dollars
 from gpuyard.paging import every
 
@@ -67,7 +68,7 @@ def show(workload: WorkloadId, json: JsonFlag = False) -> None:
     out.line(f"  script   {' '.join([found['script'], *found['args']])}")
     if found["resumes"]:
         out.line(f"  resumes  workload {found['resumes']['workload']}, version {found['resumes']['version']}")
-    out.line(f"  created  {found['created_at']}")
+    out.line(f"  created  {moment(found['created_at'])}")
     out.line(f"  running  {spans(found)}")
     budget = f" of {dollars(found['budget_usd'])}" if found["budget_usd"] else ""
     out.line(f"  spent    {dollars(found['spent_usd'])}{budget}, {dollars(found['hold_usd'])} set aside")
@@ -100,7 +101,7 @@ def rounds(workload: WorkloadId, json: JsonFlag = False) -> None:
     cells = [
         [
             str(row["version"]),
-            "open" if row["closed_at"] is None else row["closed_at"],
+            "open" if row["closed_at"] is None else moment(row["closed_at"]),
             took(row),
             each["site"],
             each["status"],
@@ -165,8 +166,8 @@ def bill(workload: WorkloadId, json: JsonFlag = False) -> None:
             line["site"],
             text(line["host"]),
             dollars(line["usd_per_hour"]),
-            text(line["opened_at"]),
-            text(line["closed_at"]),
+            moment(line["opened_at"]),
+            moment(line["closed_at"]),
             duration(float(line["seconds"])),
             dollars(line["usd"]),
         ]
@@ -197,7 +198,7 @@ def ledger(
     cells = [
         [
             str(row["id"]),
-            row["at"],
+            moment(row["at"]),
             row["debit"],
             row["credit"],
             dollars(row["amount_usd"]),
