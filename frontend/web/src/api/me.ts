@@ -1,12 +1,14 @@
 /** Who is here: the session, and what the broker says of its user. */
 
 import { queryOptions, type QueryClient } from "@tanstack/react-query";
-import { api, data, Problem, type Schemas } from "./client";
+import { api, chooseTeam, currentTeam, data, Problem, type Schemas } from "./client";
 
-interface Team {
+export type Role = "owner" | "member" | "viewer";
+
+export interface Team {
   id: number;
   name: string;
-  role: "owner" | "member" | "viewer";
+  role: Role;
 }
 
 export type Me = Schemas["Me"] & { email: string; team: Team; teams: Team[]; is_staff: boolean };
@@ -18,7 +20,9 @@ export const me = queryOptions({
       return (await data(api.GET("/v1/me"))) as Me;
     } catch (error) {
       if (error instanceof Problem && error.status === 401) return null;
-      throw error;
+      if (!(error instanceof Problem && error.code === "not_a_member" && currentTeam() !== null)) throw error;
+      chooseTeam(null); // Somebody let us go, or somebody else sat here: back to one's own team.
+      return (await data(api.GET("/v1/me"))) as Me;
     }
   },
   staleTime: 15_000,
