@@ -112,24 +112,31 @@ function Join({ steps, next, email }: FirstProps): ReactNode {
 
 function SecondFactor({ steps, recovery }: { steps: Steps; recovery: boolean }): ReactNode {
   const [kept, setKept] = useState(false);
+  return (
+    <Door title="Second factor" foot={<Back back={steps.restart} />}>
+      <CodeForm key={String(kept)} steps={steps} kept={kept} />
+      {recovery && (
+        <Button kind="quiet" size="sm" className="mt-3 w-full" onClick={() => setKept(!kept)}>
+          {kept ? "Use a code of the app" : "I cannot get at my app: use a recovery code"}
+        </Button>
+      )}
+    </Door>
+  );
+}
+
+/** kept: one of the recovery codes that were kept for this day. */
+function CodeForm({ steps, kept }: { steps: Steps; kept: boolean }): ReactNode {
   const form = useForm(["code"], async ({ code }) => {
     const answer = await sendCode(bareCode(code));
     await steps.took(answer, steps.given);
   });
   const { at, rest } = form.faults;
   return (
-    <Door title="Second factor" foot={<Back back={steps.restart} />}>
-      <form onSubmit={form.onSubmit} noValidate className="space-y-4">
-        {rest !== null && <Fault error={rest} />}
-        <CodeField recovery={kept} error={at.code} now />
-        <Button kind="primary" type="submit" busy={form.busy} className="w-full">Go on</Button>
-        {recovery && (
-          <Button kind="quiet" size="sm" className="w-full" onClick={() => setKept(!kept)}>
-            {kept ? "Use a code of the app" : "I cannot get at my app: use a recovery code"}
-          </Button>
-        )}
-      </form>
-    </Door>
+    <form onSubmit={form.onSubmit} noValidate className="space-y-4">
+      {rest !== null && <Fault error={rest} />}
+      <CodeField recovery={kept} error={at.code} now />
+      <Button kind="primary" type="submit" busy={form.busy} className="w-full">Go on</Button>
+    </form>
   );
 }
 

@@ -1,7 +1,7 @@
 /** The second factor: an app that shows codes, and codes on paper for the day on which the app is gone. */
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useState, type ReactNode } from "react";
+import { useEffect, useRef, useState, type ReactNode } from "react";
 import { factors, newRecoveryCodes, newTotp, recoveryCodes, turnOffTotp, turnOnTotp, type Factor } from "@/api/auth";
 import { complain, say } from "@/app/toasts";
 import { Button } from "@/design/Button";
@@ -149,6 +149,8 @@ function On({ totp, spare, again, onCodes }: OnProps): ReactNode {
 
 function Codes({ codes, onDone }: { codes: readonly string[]; onDone: () => void }): ReactNode {
   const text = codes.join("\n");
+  const ref = useRef<HTMLParagraphElement>(null);
+  useEffect(() => ref.current?.focus(), []);
 
   function keep() {
     const link = document.createElement("a");
@@ -160,8 +162,8 @@ function Codes({ codes, onDone }: { codes: readonly string[]; onDone: () => void
 
   return (
     <Card title="Recovery codes">
-      <div className="space-y-3 px-4 py-3 text-sm" role="status">
-        <p>Keep them where you keep passwords. Each lets you in once when the app is out of reach.</p>
+      <div className="space-y-3 px-4 py-3 text-sm">
+        <p ref={ref} tabIndex={-1} className="outline-none">Keep them where you keep passwords. Each lets you in once when the app is out of reach.</p>
         <CopyBox label={plural(codes.length, "code")} text={text}>
           <Button size="sm" icon="download" onClick={keep}>Download</Button>
         </CopyBox>

@@ -113,7 +113,7 @@ function KeyTable({ rows, now, onRevoke }: { rows: readonly Key[]; now: number; 
               <div className="font-medium">{key.name}</div>
               <div className="font-mono text-xs text-soft">yk_{key.prefix}_…</div>
               <div className="text-xs text-soft sm:hidden">{key.scopes.join(", ")}</div>
-              <div className="text-xs text-soft md:hidden">by {key.made_by}, used {ago(key.last_used_at, now)}</div>
+              <div className="text-xs text-soft md:hidden">by {key.made_by}, {key.last_used_at ? `used ${ago(key.last_used_at, now)}` : "never used"}</div>
             </td>
             <td className={`${CELL} max-sm:hidden`}><span className="flex flex-wrap gap-1">{key.scopes.map((scope) => <Badge key={scope} title={scopeText(scope)}>{scope}</Badge>)}</span></td>
             <td className={`${CELL} max-md:hidden`}>{key.made_by}</td>

@@ -55,10 +55,10 @@ function Addresses({ again }: { again: Again }): ReactNode {
         <ul className="divide-y divide-line">
           {found.data.map((one) => (
             <li key={one.email} className="flex flex-wrap items-center gap-x-3 gap-y-1 px-4 py-2.5 text-sm">
-              <span className="min-w-0 grow font-medium">{one.email}</span>
-              {one.primary && <Badge>Primary</Badge>}
+              <span className="min-w-0 basis-full font-medium">{one.email}</span>
+              {one.primary && found.data.length > 1 && <Badge>Primary</Badge>}
               {one.verified ? <Badge tone="good" icon="check">Confirmed</Badge> : <Badge tone="warn" icon="clock">Not confirmed</Badge>}
-              <span className="flex flex-wrap gap-1">
+              <span className="ml-auto flex flex-wrap gap-1">
                 {!one.verified && <Button size="sm" onClick={() => tried(() => mail(one), `A mail went to ${one.email}.`)}>Send the mail again</Button>}
                 {one.verified && !one.primary && <Button size="sm" onClick={() => tried(() => makePrimary(one.email), `${one.email} is your primary address.`)}>Make primary</Button>}
                 {!one.primary && <Button size="sm" kind="danger" onClick={() => setGoing(one)}>Remove</Button>}

@@ -65,7 +65,7 @@ function Dialog({ ways, onShown, onClose }: { ways: Ways; onShown: () => void; o
     <Modal open onOpenChange={(open) => !open && onClose()} title="Is it you?" about="You signed in a while ago. Before the account is changed, show once more that it is you.">
       <form onSubmit={form.onSubmit} noValidate className="space-y-4">
         {rest !== null && <Fault error={rest} />}
-        {byCode ? <CodeField error={at.code} /> : <Secret label="Password" name="password" autoComplete="current-password" error={at.password} />}
+        {byCode ? <CodeField error={at.code} now /> : <Secret label="Password" name="password" autoComplete="current-password" error={at.password} now />}
         <div className="flex flex-wrap items-center justify-end gap-2">
           {ways.password && ways.code && (
             <Button kind="quiet" size="sm" onClick={() => setByCode(!byCode)}>{byCode ? "Use the password" : "Use a code"}</Button>

@@ -12,13 +12,19 @@ interface SecretProps extends InputHTMLAttributes<HTMLInputElement> {
   hint?: ReactNode;
   error?: string;
   autoComplete: "current-password" | "new-password";
+  /** It appears because it was asked for: the cursor is in it. */
+  now?: boolean;
 }
 
-export function Secret({ label, ...rest }: SecretProps): ReactNode {
+export function Secret({ label, now, ...rest }: SecretProps): ReactNode {
   const [shown, setShown] = useState(false);
   return (
     <div className="relative">
-      <Input {...rest} label={label} type={shown ? "text" : "password"} autoCapitalize="off" spellCheck={false} className="pr-16" hidden={false} />
+      <Input
+        {...rest} label={label} type={shown ? "text" : "password"} autoCapitalize="off" spellCheck={false} className="pr-16" hidden={false}
+        // eslint-disable-next-line jsx-a11y/no-autofocus -- a step that was asked for begins at its field
+        autoFocus={now}
+      />
       <button
         type="button" onClick={() => setShown(!shown)} aria-pressed={shown} aria-label={`Show ${label.toLowerCase()}`}
         className="absolute top-7 right-1 h-7 rounded-sm px-2 text-xs font-medium text-soft hover:bg-hover hover:text-ink"
@@ -33,7 +39,6 @@ interface CodeProps {
   error?: string;
   /** A recovery code instead of one of the app's. */
   recovery?: boolean;
-  /** It appears because it was asked for: the cursor is in it. */
   now?: boolean;
 }
 
@@ -44,7 +49,7 @@ export function CodeField({ error, recovery, now }: CodeProps): ReactNode {
   return (
     <Input
       key={about.label} name="code" {...about} error={error} autoCapitalize="off" spellCheck={false} className="font-mono tracking-widest"
-      // eslint-disable-next-line jsx-a11y/no-autofocus -- the step was asked for, and this is its only field
+      // eslint-disable-next-line jsx-a11y/no-autofocus -- a step that was asked for begins at its field
       autoFocus={now}
     />
   );

@@ -28,8 +28,8 @@ export const me = queryOptions({
   staleTime: 15_000,
 });
 
-/** All that is cached is of the user, or the team, that was here before. */
+/** All that is cached is of the user, or the team, that was here before: what is on the page is asked for anew. */
 export async function forget(client: QueryClient): Promise<void> {
-  client.clear();
-  await client.fetchQuery(me);
+  // Not clear(): what is on the page would go on showing what it showed.
+  await client.resetQueries();
 }

@@ -38,7 +38,8 @@ export function Confirm({ title, verb, danger, onClose, act, children }: Confirm
         {children}
         {error !== null && <Fault error={error} />}
         <div className="flex flex-wrap justify-end gap-2">
-          <Button onClick={onClose} disabled={busy}>Cancel</Button>
+          {/* eslint-disable-next-line jsx-a11y/no-autofocus -- a dialog has the focus, and an absent-minded Enter does no harm here */}
+          <Button onClick={onClose} disabled={busy} autoFocus>Cancel</Button>
           <Button kind={danger ? "danger" : "primary"} busy={busy} onClick={() => void go()}>{verb}</Button>
         </div>
       </div>

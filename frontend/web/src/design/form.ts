@@ -20,7 +20,8 @@ export function useForm<Name extends string>(
   const [failed, setFailed] = useState<{ faults: Faults; form: HTMLFormElement } | null>(null);
 
   useEffect(() => {
-    failed?.form.querySelector<HTMLElement>('[aria-invalid="true"], input:not([hidden]), select')?.focus();
+    const find = (what: string) => failed?.form.querySelector<HTMLElement>(what);
+    (find('[aria-invalid="true"]') ?? find("input:not([hidden]), select"))?.focus();
   }, [failed]);
 
   async function sent(form: HTMLFormElement) {

@@ -90,7 +90,7 @@ function NoHosts({ onRegister }: { onRegister: () => void }): ReactNode {
         icon="hosts" title="Lend a machine when you do not need it"
         about={
           <>
-            You name a price; whoever trains here may rent it, and you are paid by the second.
+            You name a price, and are paid for every second that it is rented.
             <br />Its agent only dials out: nothing on your network is opened.
             <br />You take it back at any moment; what runs on it moves elsewhere.
           </>

@@ -63,7 +63,12 @@ function NewHost({ onMade }: { onMade: (made: Fresh) => void }): ReactNode {
   return (
     <form onSubmit={form.onSubmit} noValidate className="space-y-4">
       {rest !== null && <Fault error={rest} />}
-      <Input label="Name" name="name" placeholder="attic-1" hint="Letters, digits, dots and dashes. Yours alone: customers see only its place and hardware." maxLength={64} autoComplete="off" autoCapitalize="off" spellCheck={false} error={at.name} />
+      <Input
+        label="Name" name="name" placeholder="attic-1" hint="Letters, digits, dots and dashes. Yours alone: customers see its place and hardware."
+        maxLength={64} autoComplete="off" autoCapitalize="off" spellCheck={false} error={at.name}
+        // eslint-disable-next-line jsx-a11y/no-autofocus -- the drawer was opened to fill this in
+        autoFocus
+      />
       <div className="grid gap-4 sm:grid-cols-[1fr_8rem]">
         <Input label="Place" name="region" placeholder="home/berlin" hint="Whose room it is and where: machines of one place train as one site." autoComplete="off" autoCapitalize="off" spellCheck={false} error={at.region} />
         <Input label="Country" name="country" placeholder="DE" hint="Two letters." maxLength={2} autoComplete="country" autoCapitalize="characters" error={at.country} />
