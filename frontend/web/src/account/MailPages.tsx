@@ -95,7 +95,7 @@ export function ResetPage(): ReactNode {
   const { at, rest } = form.faults;
   if (done) {
     return (
-      <Door title="The new password holds" about={<p role="status">Where you were signed in before, you are signed out.</p>}>
+      <Door title="The password is changed" about={<p role="status">Where you were signed in before, you are signed out.</p>}>
         <Link to="/account/login" className={LINK}>Sign in</Link>
       </Door>
     );
@@ -106,7 +106,7 @@ export function ResetPage(): ReactNode {
         {rest !== null && <Fault error={rest} />}
         {at.key && <Fault error={new Problem(400, "link", at.key, "Links work once, and not for long: have another one sent.")} />}
         <Secret label="New password" name="password" autoComplete="new-password" hint={PASSWORD_RULES} error={at.password} />
-        <Button kind="primary" type="submit" busy={form.busy} className="w-full">Keep it</Button>
+        <Button kind="primary" type="submit" busy={form.busy} className="w-full">Set the password</Button>
       </form>
     </Door>
   );

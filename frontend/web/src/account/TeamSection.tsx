@@ -164,7 +164,7 @@ function Others({ person }: { person: Me }): ReactNode {
     const made = await makeTeam(name.trim());
     element.reset();
     await look(made.id);
-    say(`You own ${made.name}, and look at it now.`);
+    say(`${made.name} is made, and is your current team.`);
   });
   return (
     <Card title="Your teams">
@@ -172,7 +172,7 @@ function Others({ person }: { person: Me }): ReactNode {
         {person.teams.map((team) => (
           <li key={team.id} className="flex min-h-11 items-center gap-3 px-4 py-1.5 text-sm">
             <span className="min-w-0 grow"><span className="font-medium">{team.name}</span> <span className="text-soft">{team.role}</span></span>
-            {team.id === person.team.id ? <Badge tone="work" icon="check">Looked at</Badge> : <Button size="sm" onClick={() => void look(team.id).catch(complain)}>Look at it</Button>}
+            {team.id === person.team.id ? <Badge tone="work" icon="check">Current</Badge> : <Button size="sm" onClick={() => void look(team.id).catch(complain)}>Switch to it</Button>}
           </li>
         ))}
       </ul>

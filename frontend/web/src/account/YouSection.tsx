@@ -90,7 +90,7 @@ function Password({ person, again }: { person: Me; again: Again }): ReactNode {
   const form = useForm(["current_password", "new_password"], async ({ current_password, new_password }, element) => {
     await again.guarded(() => changePassword(current_password, new_password)).then(() => {
       element.reset();
-      say("The new password holds. Everywhere else you are signed out.");
+      say("The password is changed. Everywhere else you are signed out.");
     }, quiet);
   });
   const { at, rest } = form.faults;

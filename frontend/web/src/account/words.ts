@@ -45,7 +45,7 @@ export function keyState(key: { revoked_at: string | null; expires_at: string | 
 
 /** Why somebody may not do what owners do; null for an owner. */
 export function ownersOnly(role: Role): string | null {
-  return role === "owner" ? null : `You are a ${role} here: an owner of the team can do this.`;
+  return role === "owner" ? null : `You are a ${role} here: only owners change this.`;
 }
 
 /** Why a member's role cannot be changed, or he cannot go; null where he can. */

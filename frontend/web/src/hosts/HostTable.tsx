@@ -28,14 +28,14 @@ export function HostTable({ rows, ...rest }: TableProps): ReactNode {
     <Card>
       <table className="w-full text-sm">
         <caption className="sr-only">Your machines</caption>
-        <thead>
+        <thead className="max-lg:sr-only">
           <tr className="border-b border-line text-left">
             <th scope="col" className={HEAD}>Machine</th>
-            <th scope="col" className={`${HEAD} max-md:hidden`}>State</th>
-            <th scope="col" className={`${HEAD} num max-md:hidden`}>USD per hour</th>
-            <th scope="col" className={`${HEAD} num max-md:hidden`}>Earned</th>
-            <th scope="col" className={`${HEAD} num max-lg:hidden`}>Last heard</th>
-            <th scope="col" className={`${HEAD} max-md:hidden`}><span className="sr-only">What can be done</span></th>
+            <th scope="col" className={`${HEAD} max-lg:hidden`}>State</th>
+            <th scope="col" className={`${HEAD} num max-lg:hidden`}>USD per hour</th>
+            <th scope="col" className={`${HEAD} num max-lg:hidden`}>Earned</th>
+            <th scope="col" className={`${HEAD} num max-xl:hidden`}>Last heard</th>
+            <th scope="col" className={`${HEAD} max-lg:hidden`}><span className="sr-only">What can be done</span></th>
           </tr>
         </thead>
         <tbody className="divide-y divide-line">
@@ -62,17 +62,17 @@ function Row({ host, onOpen, ...rest }: Omit<TableProps, "rows"> & { host: Host 
         <button type="button" onClick={() => onOpen(host)} className="min-h-6 text-left font-medium text-accent underline-offset-3 hover:underline">{host.name}</button>
         <div>{hardware ?? <span className="text-soft">hardware not known yet</span>}</div>
         <div className="text-xs text-soft">{host.region}{host.country && `, ${host.country}`}</div>
-        <div className="mt-2 space-y-2 md:hidden">
+        <div className="mt-2 space-y-2 lg:hidden">
           {state}
           <div className="text-xs text-soft">{price(host.usd_per_hour)} per hour, earned {usd(host.earned_usd)}, heard {heard}</div>
           <Deeds host={host} {...rest} />
         </div>
       </td>
-      <td className={`${CELL} max-md:hidden`}>{state}</td>
-      <td className={`${CELL} num max-md:hidden`}>{price(host.usd_per_hour)}</td>
-      <td className={`${CELL} num max-md:hidden`}>{usd(host.earned_usd)}</td>
-      <td className={`${CELL} num whitespace-nowrap max-lg:hidden`}>{heard}</td>
-      <td className={`${CELL} max-md:hidden`}><div className="flex justify-end"><Deeds host={host} {...rest} /></div></td>
+      <td className={`${CELL} max-lg:hidden`}>{state}</td>
+      <td className={`${CELL} num max-lg:hidden`}>{price(host.usd_per_hour)}</td>
+      <td className={`${CELL} num max-lg:hidden`}>{usd(host.earned_usd)}</td>
+      <td className={`${CELL} num whitespace-nowrap max-xl:hidden`}>{heard}</td>
+      <td className={`${CELL} max-lg:hidden`}><div className="flex justify-end"><Deeds host={host} {...rest} /></div></td>
     </tr>
   );
 }

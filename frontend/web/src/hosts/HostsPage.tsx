@@ -28,7 +28,7 @@ function NotAllowed({ person }: { person: Me }): ReactNode {
     <>
       <PageHead title="Hosts" about={ABOUT} />
       <Card>
-        <Empty icon="hosts" title="The machines of this team are not for you to see" about={`You are a ${person.team?.role ?? "viewer"} of ${person.team?.name ?? "this team"}. Owners and members lend machines: ask an owner to make you one of them, or look at another team.`} />
+        <Empty icon="hosts" title="The machines of this team are not for you to see" about={`You are a ${person.team?.role ?? "viewer"} of ${person.team?.name ?? "this team"}. Owners and members lend machines: ask an owner to make you one of them, or switch to another team.`} />
       </Card>
     </>
   );

@@ -16,6 +16,7 @@ import { Badge } from "@/design/Status";
 import { useForm } from "@/design/form";
 import { addHost, chipPrices, hosts, type Host } from "./api";
 import { agentLine, installLine } from "./commands";
+import { wished, wrongIn } from "./wish";
 import { chips, left, pricesByChip } from "./states";
 
 /** A host whose token this page still knows. */
@@ -42,7 +43,7 @@ export function Register({ open, onOpenChange, rows, fresh, onMade }: RegisterPr
   return (
     <Drawer
       open={open} onOpenChange={onOpenChange} title={host ? host.name : "Register a machine"}
-      about={host ? "Paste the two lines there, and wait until it is heard." : "It needs Python 3.11 and a way out to this broker; nothing is opened on your network."}
+      about={host ? (host.state === "new" ? "Paste the two lines there, and wait until it is heard." : "It came.") : "It needs Python 3.11 and a way out to this broker; nothing is opened on your network."}
     >
       {!fresh ? <NewHost onMade={onMade} />
         : !host ? <Loading lines={4} />
@@ -54,7 +55,10 @@ export function Register({ open, onOpenChange, rows, fresh, onMade }: RegisterPr
 function NewHost({ onMade }: { onMade: (made: Fresh) => void }): ReactNode {
   const client = useQueryClient();
   const form = useForm(["name", "region", "country", "usd_per_hour"], async (values) => {
-    const host = await addHost(values.name.trim(), values.region.trim().toLowerCase(), values.country.trim(), values.usd_per_hour.trim().replace(",", "."));
+    const wish = wished(values);
+    const wrong = wrongIn(wish);
+    if (Object.keys(wrong).length > 0) throw new Problem(422, "invalid", "Some fields need another look.", "", wrong);
+    const host = await addHost(wish);
     if (!host.enrol_token) throw new Problem(500, "no_token", "The broker gave no token.", "Register the machine under another name.");
     await client.invalidateQueries({ queryKey: hosts.queryKey });
     onMade({ id: host.id, token: host.enrol_token, until: Date.now() + TOKEN_MS });

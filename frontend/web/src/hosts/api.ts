@@ -3,6 +3,7 @@
 import { queryOptions } from "@tanstack/react-query";
 import { api, data, type Schemas } from "@/api/client";
 import { call } from "@/account/people";
+import type { Wish } from "./wish";
 
 export type HostState = "new" | "barred" | "reclaimed" | "silent" | "reclaiming" | "rented" | "offered";
 
@@ -78,7 +79,6 @@ export const chipPrices = queryOptions({
   staleTime: 300_000,
 });
 
-export const addHost = (name: string, region: string, country: string, usd_per_hour: string) =>
-  call<Host>("POST", "/v1/hosts", { name, region, usd_per_hour, ...(country ? { country: country.toUpperCase() } : {}) });
+export const addHost = ({ country, ...others }: Wish) => call<Host>("POST", "/v1/hosts", { ...others, ...(country ? { country } : {}) });
 export const reclaim = (id: number, notice_s: number) => call<Host>("POST", `/v1/hosts/${id}/reclaim`, { notice_s });
 export const offerAgain = (id: number) => call<Host>("POST", `/v1/hosts/${id}/return`);
