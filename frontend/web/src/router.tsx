@@ -83,21 +83,31 @@ const account = createRoute({
   component: lazyRouteComponent(() => import("./account/AccountPage"), "AccountPage"),
 });
 
-const nextSearch = (given: Record<string, unknown>): { next?: string } =>
+const enterSearch = (given: Record<string, unknown>): { next?: string; email?: string } => ({
   // Only to a page of our own: //elsewhere would be another site.
-  typeof given.next === "string" && /^\/(?!\/)/.test(given.next) ? { next: given.next } : {};
+  ...(typeof given.next === "string" && /^\/(?![/\\])/.test(given.next) ? { next: given.next } : {}),
+  ...(given.email ? { email: String(given.email) } : {}),
+});
+
+/** Who is in already needs no door. */
+async function leadOn({ context, search }: { context: Context; search: { next?: string } }): Promise<void> {
+  if ((await context.client.ensureQueryData(me)) !== null)
+    throw redirect({ href: search.next ?? "/offers", replace: true });
+}
 
 const login = createRoute({
   getParentRoute: () => root,
   path: "/account/login",
-  validateSearch: nextSearch,
+  validateSearch: enterSearch,
+  beforeLoad: leadOn,
   component: lazyRouteComponent(() => import("./account/EnterPages"), "LoginPage"),
 });
 
 const signup = createRoute({
   getParentRoute: () => root,
   path: "/account/signup",
-  validateSearch: nextSearch,
+  validateSearch: enterSearch,
+  beforeLoad: leadOn,
   component: lazyRouteComponent(() => import("./account/EnterPages"), "SignupPage"),
 });
 
@@ -120,7 +130,7 @@ const reset = createRoute({
 });
 
 const invitation = createRoute({
-  getParentRoute: () => own,
+  getParentRoute: () => root,
   path: "/invitations/$token",
   component: lazyRouteComponent(() => import("./account/MailPages"), "InvitationPage"),
 });
@@ -132,7 +142,8 @@ const routes = root.addChildren([
   verify,
   forgotten,
   reset,
-  own.addChildren([offers, launch, workloads, workload, hosts, account, invitation]),
+  invitation,
+  own.addChildren([offers, launch, workloads, workload, hosts, account]),
 ]);
 
 export function makeRouter(client: QueryClient) {

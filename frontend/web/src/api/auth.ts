@@ -1,11 +1,12 @@
 /**
- * Sessions: sign-up, sign-in, passwords, second factors.
+ * Sessions: sign-up, sign-in, passwords, e-mail addresses, second factors.
  *
  * The broker speaks django-allauth's headless protocol (https://docs.allauth.org/en/latest/headless/openapi-specification/).
  * An answer of 401 is no error there: it names the steps that are still to be done.
  */
 
-import { csrfToken, Problem } from "./client";
+import { csrfToken } from "./client";
+import { Problem, problemIn } from "./problem";
 
 const BASE = "/_allauth/browser/v1";
 
@@ -17,17 +18,34 @@ export interface Flow {
 
 export interface Answer<T = Record<string, unknown>> {
   status: number;
-  data: T & { flows?: Flow[]; user?: { id: number; display: string; email?: string } };
-  meta: { is_authenticated?: boolean };
+  data: T & { flows?: Flow[]; user?: { id: number; display: string; email?: string; has_usable_password?: boolean } };
+  meta: { is_authenticated?: boolean; secret?: string; totp_url?: string };
 }
 
-/** What is wrong with which field of a form. */
-export class FormProblem extends Problem {
-  constructor(
-    status: number,
-    readonly errors: Record<string, string>,
-  ) {
-    super(status, "invalid", errors[""] ?? "Some fields need another look.");
+/** The account is only changed by who has shown lately that he is himself; `flows` are the ways to show it. */
+export class AgainNeeded extends Problem {
+  constructor(readonly flows: readonly Flow[]) {
+    super(401, "sign_in_again", "Show once more that it is you.", "Give your password or a code.");
+  }
+}
+
+interface More {
+  headers?: Record<string, string>;
+  /** Answers that are no errors here. */
+  fine?: readonly number[];
+}
+
+async function send(method: string, path: string, body: unknown, headers: Record<string, string>): Promise<Response> {
+  const json: Record<string, string> = body === undefined ? {} : { "Content-Type": "application/json" };
+  try {
+    return await fetch(`${BASE}${path}`, {
+      method,
+      credentials: "same-origin",
+      headers: { Accept: "application/json", "X-CSRFToken": csrfToken(), ...json, ...headers },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch {
+    throw new Problem(0, "unreachable", "The broker does not answer.", "Check the connection and try again.");
   }
 }
 
@@ -35,60 +53,117 @@ export async function ask<T = Record<string, unknown>>(
   method: string,
   path: string,
   body?: unknown,
-  headers: Record<string, string> = {},
+  more: More = {},
 ): Promise<Answer<T>> {
-  let response: Response;
-  try {
-    response = await fetch(`${BASE}${path}`, {
-      method,
-      credentials: "same-origin",
-      headers: {
-        Accept: "application/json",
-        "X-CSRFToken": csrfToken(),
-        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
-        ...headers,
-      },
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
-  } catch {
-    throw new Problem(0, "unreachable", "The broker does not answer.", "Check the connection and try again.");
-  }
+  // The first answer of all brings the CSRF cookie, without which nothing else is taken.
+  if (method !== "GET" && !csrfToken()) await send("GET", "/config", undefined, {});
+  const response = await send(method, path, body, more.headers ?? {});
   const answer = await response.json().catch(() => null);
-  if (answer?.errors) throw new FormProblem(response.status, byField(answer.errors));
-  if (response.status === 429)
-    throw new Problem(429, "too_many", "Too many tries.", "Wait a few minutes and try again.");
-  if (response.status === 403)
-    throw new Problem(403, "forbidden", "That is not allowed now.", "Load the page again and try once more.");
-  if (!response.ok && ![401, 409, 410].includes(response.status))
-    throw new Problem(response.status, "broken", `The broker answered ${response.status}.`, "Try again in a moment.");
-  return answer as Answer<T>;
+  if (answer?.errors) throw invalid(response.status, answer.errors);
+  if (!response.ok && !(more.fine ?? [401, 409]).includes(response.status)) throw refusal(response.status, answer);
+  return { status: response.status, data: answer?.data ?? {}, meta: answer?.meta ?? {} };
 }
 
-function byField(errors: { param?: string; message: string }[]): Record<string, string> {
-  const found: Record<string, string> = {};
-  for (const { param = "", message } of errors) found[param] = found[param] ? `${found[param]} ${message}` : message;
-  return found;
+function refusal(status: number, body: unknown): Problem {
+  if (status === 429) return new Problem(429, "too_many", "Too many tries.", "Wait a few minutes and try again.");
+  const told = problemIn(status, body);
+  if (status === 403 && told.code === "broken")
+    return new Problem(403, "forbidden", "That is not allowed now.", "Load the page again and try once more.");
+  return told;
 }
 
-/** The step that is to be done next, such as mfa_authenticate or verify_email; null when one is in. */
-export function pending(answer: Answer): string | null {
-  if (answer.meta?.is_authenticated) return null;
-  return answer.data?.flows?.find((flow) => flow.is_pending)?.id ?? null;
+function invalid(status: number, errors: { param?: string; message: string }[]): Problem {
+  const fields: Record<string, string> = {};
+  for (const { param = "", message } of errors) fields[param] = fields[param] ? `${fields[param]} ${message}` : message;
+  return new Problem(
+    status,
+    "invalid",
+    fields[""] ?? Object.values(fields)[0] ?? "Some fields need another look.",
+    "",
+    fields,
+  );
 }
 
-/** Asked once before a form is sent: its answer sets the CSRF cookie. */
-export const session = () => ask("GET", "/auth/session");
-export const signIn = (email: string, password: string) =>
-  ask("POST", "/auth/login", email.includes("@") ? { email, password } : { username: email, password });
+/** Something of one's own account. Throws AgainNeeded; its caller asks for a password and comes again. */
+export async function ofAccount<T = Record<string, unknown>>(
+  method: string,
+  path: string,
+  body?: unknown,
+  fine: readonly number[] = [],
+): Promise<Answer<T>> {
+  const answer = await ask<T>(method, path, body, { fine: [401, ...fine] });
+  if (answer.status !== 401) return answer;
+  if (answer.meta.is_authenticated) throw new AgainNeeded(answer.data.flows ?? []);
+  throw new Problem(401, "signed_out", "You are signed out.", "Load the page again and sign in.");
+}
+
+export const signIn = (who: string, password: string) =>
+  ask("POST", "/auth/login", { [who.includes("@") ? "email" : "username"]: who, password });
 export const signUp = (email: string, password: string) => ask("POST", "/auth/signup", { email, password });
-export const signInAgain = (password: string) => ask("POST", "/auth/reauthenticate", { password });
 export const sendCode = (code: string) => ask("POST", "/auth/2fa/authenticate", { code });
 export const askReset = (email: string) => ask("POST", "/auth/password/request", { email });
 export const resetPassword = (key: string, password: string) => ask("POST", "/auth/password/reset", { key, password });
+export const readEmailKey = (key: string) =>
+  ask<{ email: string }>("GET", "/auth/email/verify", undefined, { headers: { "X-Email-Verification-Key": key } });
 export const verifyEmail = (key: string) => ask("POST", "/auth/email/verify", { key });
-export const changePassword = (current_password: string, new_password: string) =>
-  ask("POST", "/account/password/change", { current_password, new_password });
 
 export async function signOut(): Promise<void> {
   await ask("DELETE", "/auth/session");
 }
+
+/** Show once more that it is oneself: with the password, or with a code of the second factor. */
+export const againByPassword = (password: string) => ofAccount("POST", "/auth/reauthenticate", { password });
+export const againByCode = (code: string) => ofAccount("POST", "/auth/2fa/reauthenticate", { code });
+
+export const changePassword = (current_password: string, new_password: string) =>
+  ofAccount("POST", "/account/password/change", { ...(current_password ? { current_password } : {}), new_password });
+
+export interface Address {
+  email: string;
+  verified: boolean;
+  primary: boolean;
+}
+
+export const addresses = async (): Promise<Address[]> => (await ofAccount<Address[]>("GET", "/account/email")).data;
+export const addAddress = (email: string) => ofAccount("POST", "/account/email", { email });
+export const removeAddress = (email: string) => ofAccount("DELETE", "/account/email", { email });
+export const makePrimary = (email: string) => ofAccount("PATCH", "/account/email", { email, primary: true });
+
+/** Whether a mail went out: not twice within some minutes. */
+export const mailAgain = async (email: string): Promise<boolean> =>
+  (await ofAccount("PUT", "/account/email", { email }, [403])).status === 200;
+
+export interface Factor {
+  type: "totp" | "recovery_codes";
+  created_at: number;
+  last_used_at: number | null;
+  total_code_count?: number;
+  unused_code_count?: number;
+}
+
+export const factors = async (): Promise<Factor[]> =>
+  (await ofAccount<Factor[]>("GET", "/account/authenticators")).data;
+export const turnOnTotp = (code: string) => ofAccount("POST", "/account/authenticators/totp", { code });
+export const turnOffTotp = () => ofAccount("DELETE", "/account/authenticators/totp");
+
+/** A new secret for an authenticator app; asked again it is another one. */
+export async function newTotp(): Promise<{ secret: string; url: string }> {
+  const { status, meta } = await ofAccount("GET", "/account/authenticators/totp", undefined, [404]);
+  if (status !== 404 || !meta.secret)
+    throw new Problem(409, "totp_is_on", "An authenticator app is set up already.", "Load the page again.");
+  return { secret: meta.secret, url: meta.totp_url ?? "" };
+}
+
+/** The recovery codes that are unused; null where none were made. */
+export async function recoveryCodes(): Promise<string[] | null> {
+  const { status, data } = await ofAccount<{ unused_codes: string[] }>(
+    "GET",
+    "/account/authenticators/recovery-codes",
+    undefined,
+    [404],
+  );
+  return status === 404 ? null : data.unused_codes;
+}
+
+export const newRecoveryCodes = async (): Promise<string[]> =>
+  (await ofAccount<{ unused_codes: string[] }>("POST", "/account/authenticators/recovery-codes", {})).data.unused_codes;

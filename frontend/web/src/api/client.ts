@@ -1,23 +1,12 @@
 /** The door to the broker: typed by its OpenAPI schema, with the session's cookie and the team that is looked at. */
 
 import createClient, { type Middleware } from "openapi-fetch";
+import { Problem, problemIn } from "./problem";
 import type { components, paths } from "./schema";
 
 export type Schemas = components["schemas"];
 
-/** An answer that says no: what was wrong, and what to do next. */
-export class Problem extends Error {
-  constructor(
-    readonly status: number,
-    readonly code: string,
-    message: string,
-    readonly hint: string = "",
-    readonly fields: Record<string, unknown> = {},
-  ) {
-    super(message);
-    this.name = "Problem";
-  }
-}
+export { Problem };
 
 let team: number | null = Number(read("team")) || null;
 
@@ -71,10 +60,7 @@ const own: Middleware = {
 
 /** Read what a refusal says, in whichever form it came. */
 export async function problemOf(response: Response): Promise<Problem> {
-  const body = await response.json().catch(() => null);
-  const error = body?.error;
-  if (error?.message) return new Problem(response.status, error.code, error.message, error.hint, error.fields);
-  return new Problem(response.status, "broken", `The broker answered ${response.status}.`, "Try again in a moment.");
+  return problemIn(response.status, await response.json().catch(() => null));
 }
 
 export const api = createClient<paths>({ baseUrl: globalThis.location?.origin, credentials: "same-origin" });

@@ -1579,6 +1579,8 @@ export interface components {
         OfferPage: {
             /** @description How many fit: on a first page with `total=true`. */
             count?: number;
+            /** @description false: counting takes too long, this is an estimate. */
+            count_is_exact?: boolean;
             next: string | null;
             results: components["schemas"]["Offer"][];
         };
@@ -3172,6 +3174,13 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
+            /** @description All was told before, and nothing can come any more. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             /** @description Refused. */
             "4XX": {
                 headers: {
@@ -4371,6 +4380,13 @@ export interface operations {
                 content: {
                     "text/event-stream": string;
                 };
+            };
+            /** @description All was told before, and nothing can come any more. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             "4XX": {

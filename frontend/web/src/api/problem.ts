@@ -1,0 +1,22 @@
+/** An answer that says no: what was wrong, and what to do next. */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly hint: string = "",
+    readonly fields: Record<string, unknown> = {},
+  ) {
+    super(message);
+    this.name = "Problem";
+  }
+}
+
+/** Read what a refusal says, in whichever form it came. */
+export function problemIn(status: number, body: unknown): Problem {
+  const error = (
+    body as { error?: { code: string; message?: string; hint?: string; fields?: Record<string, unknown> } } | null
+  )?.error;
+  if (error?.message) return new Problem(status, error.code, error.message, error.hint, error.fields);
+  return new Problem(status, "broken", `The broker answered ${status}.`, "Try again in a moment.");
+}
