@@ -103,5 +103,5 @@ function Land(): ReactNode {
     });
     return dots;
   }, []);
-  return <path d={path} fill="none" className="stroke-edge/55" strokeLinecap="round" strokeWidth={STEP * 0.56} />;
+  return <path d={path} fill="none" className="stroke-edge/40" strokeLinecap="round" strokeWidth={STEP * 0.56} />;
 }

@@ -42,7 +42,7 @@ describe("the view", () => {
 
   it("goes near where all is near, but not too near", () => {
     const view = viewOf([project(52, 13)], 2);
-    expect(view.width).toBeCloseTo(1.5);
+    expect(view.width).toBeCloseTo(2.4);
   });
 
   it("is the world where there is nothing", () => expect(viewOf([], 2).width).toBeGreaterThanOrEqual(WORLD.height * 2));

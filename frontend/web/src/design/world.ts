@@ -30,7 +30,7 @@ export function project(latitude: number, longitude: number): Point {
 
 /** What is ever shown: without Antarctica. */
 export const WORLD: Box = { x: -2.7066, y: -1.25, width: 5.4132, height: 2.3 };
-const LEAST = 1.5; // Of the world's width of 5.4: nearer than a continent the dots of land say nothing.
+const LEAST = 2.4; // Of the world's width of 5.4: nearer, the dots of land say nothing.
 const ROOM = 0.3;
 
 /** The part of the world that shows all points with some room, in the shape of what it is shown in. */

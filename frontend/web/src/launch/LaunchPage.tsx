@@ -5,7 +5,7 @@ import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useEffect, useMemo, useState, type ReactNode } from "react";
 import { me } from "@/api/me";
 import { Button, IconButton } from "@/design/Button";
-import { usd } from "@/design/format";
+import { plural, usd } from "@/design/format";
 import { Icon } from "@/design/icons";
 import { Fault, PageHead } from "@/design/Layout";
 import { commandOf } from "./command";
@@ -60,6 +60,11 @@ export function LaunchPage(): ReactNode {
   return (
     <>
       <PageHead title="Launch" about="Say what is to be trained and what it may cost; take the quote that suits.">
+        {asked.data && !asked.isError && (
+          <Button className="xl:hidden" onClick={() => document.getElementById("launch-quotes")?.scrollIntoView()}>
+            {plural(asked.data.quotes.length, "quote")}
+          </Button>
+        )}
         <Button icon="file" onClick={look}>Dry run</Button>
       </PageHead>
       {resume && <Resuming resume={resume} />}
@@ -71,7 +76,7 @@ export function LaunchPage(): ReactNode {
           <ProgramCard onExample={(example) => setForm(filled(form, example.need))} />
           <NeedCard form={form} onChange={setForm} quotes={asked.data?.quotes ?? []} />
         </div>
-        <div className="min-w-0 space-y-3">
+        <div id="launch-quotes" tabIndex={-1} className="outline-none min-w-0 scroll-mt-14 space-y-3">
           {ordering.error !== null && <div ref={intoView}><Fault error={ordering.error} /></div>}
           {allowed && Number.isFinite(least) && least > available && <ShortOfCredit available={available} least={least} />}
           <QuotesCard
@@ -114,7 +119,7 @@ function Resuming({ resume }: { resume: Resume }): ReactNode {
       <Icon name="play" className="text-accent-strong" />
       <span className="grow">
         Goes on from {resume.version === null ? "the newest version" : `version ${resume.version}`} of{" "}
-        <Link to="/workloads/$id" params={{ id: String(resume.workload) }}>run {resume.workload}</Link>, with its parameters.
+        <Link to="/workloads/$id" params={{ id: String(resume.workload) }} className="underline">run {resume.workload}</Link>, with its parameters.
       </span>
       <IconButton label="Begin anew instead" icon="close" onClick={stop} />
     </p>
@@ -129,7 +134,7 @@ function ShortOfCredit({ available, least }: { available: number; least: number 
         {usd(available)} USD of credit is left; the least of these orders sets {usd(least)} aside. A smaller budget sets less aside.
       </p>
       <Button size="sm" onClick={() => document.getElementById("launch-budget")?.focus()}>Set a budget</Button>
-      <Link to="/account">Add credit</Link>
+      <Link to="/account" className="underline">Add credit</Link>
     </div>
   );
 }

@@ -32,8 +32,11 @@ export async function facets(): Promise<Record<string, Facet[]>> {
 
 /** Whether the broker has it already, from us. */
 export async function hasProgram(sha256: string, signal?: AbortSignal): Promise<boolean> {
-  const answer = await fetch(`/v1/programs/${sha256}`, { method: "HEAD", headers: ownHeaders(), credentials: "same-origin", signal });
-  return answer.ok;
+  try {
+    return (await fetch(`/v1/programs/${sha256}`, { method: "HEAD", headers: ownHeaders(), credentials: "same-origin", signal })).ok;
+  } catch {
+    throw new Problem(0, "unreachable", "The broker does not answer.", "Check the connection and order again; nothing was ordered.");
+  }
 }
 
 /** Upload; said: called with the share that is sent. XMLHttpRequest, since fetch tells nothing of how far an upload is. */

@@ -150,6 +150,7 @@ function untilDeadline(form: Form, now: number, wrong: Wrong): number | undefine
 /** What of a need a form can hold, filled in: an example's need, or one that was kept. */
 export function filled(form: Form, need: Partial<Need>): Form {
   const text = (value: number | string | undefined) => String(value ?? "");
+  const amount = (usd: string | undefined) => (usd == null ? "" : String(Number(usd)));
   const percent = (share: number | undefined) => (share == null ? "" : String(Math.round(share * 1e6) / 1e4));
   const changed: Partial<Form> = {
     gpu: need.accelerator ? [need.accelerator].flat() : [],
@@ -159,7 +160,7 @@ export function filled(form: Form, need: Partial<Need>): Form {
     siteCount: text(need.sites ?? need.max_sites) || EMPTY.siteCount,
     memory: text(need.min_memory_gib), samples: text(need.samples), speed: text(need.samples_per_s),
     deadlineHours: text(need.deadline_hours), deadlineAt: "", chance: percent(need.chance),
-    budget: text(need.budget_usd), perHour: text(need.max_usd_per_hour), egress: text(need.max_egress_usd),
+    budget: amount(need.budget_usd), perHour: amount(need.max_usd_per_hour), egress: amount(need.max_egress_usd),
     spotShare: percent(need.max_spot_share), residency: text(need.residency),
     spread: text(need.spread), interconnect: text(need.interconnect),
     data: text(need.data_gib), checkpoint: text(need.checkpoint_gib), preferOwn: !!need.prefer_own, queue: !!need.queue,

@@ -16,7 +16,7 @@ export function DeadlineField({ form, wrong, set }: { form: Form; wrong: Wrong; 
   const over = at !== null && hoursUntil(at, now) <= 0 ? "That is over already" : null;
   const until = at ? `In ${duration(hoursUntil(at, now) * HOUR_S)}` : hours > 0 && hours < 1e6 ? `By ${instant(afterHours(hours, now))}` : `The clock is ${zone()}`;
   return (
-    <fieldset className="min-w-0">
+    <fieldset className="min-w-0 sm:max-lg:col-span-2">
       <legend className="mb-1 text-sm font-medium">Deadline</legend>
       <div className="grid grid-cols-[6.5rem_1fr] gap-2">
         <Input

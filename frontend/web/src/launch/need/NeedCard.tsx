@@ -36,10 +36,10 @@ export function NeedCard({ form, onChange, quotes }: NeedProps): ReactNode {
       title="Need"
       aside={Object.keys(EMPTY).some((name) => isSet(form, name as keyof Form)) && <Button kind="quiet" size="sm" onClick={() => onChange(EMPTY)}>Clear</Button>}
     >
-      <div className="grid gap-x-3 gap-y-4 p-4 sm:grid-cols-2 xl:grid-cols-1">
+      <div className="grid gap-x-3 gap-y-4 p-4 sm:max-lg:grid-cols-2">
         {form.offers.length > 0 && <Picked form={form} quotes={quotes} set={set} />}
         <Tokens
-          label="GPUs" values={form.gpu} known={[{ value: "CPU" }, ...known("gpu")]} placeholder="any" hint="H100 is every variant of it; several will do as well."
+          label="GPUs" values={form.gpu} known={withCpu(known("gpu"))} placeholder="any" hint="H100 is every variant of it; several will do as well."
           onChange={(gpu) => set({ gpu: gpu.some((one) => one.toLowerCase() === "any") ? [] : gpu })}
         />
         <div className="grid grid-cols-[6.5rem_1fr] gap-2">
@@ -90,6 +90,8 @@ export function NeedCard({ form, onChange, quotes }: NeedProps): ReactNode {
   );
 }
 
+const withCpu = (known: Known[]) => (known.some((one) => one.value === "CPU") ? known : [{ value: "CPU" }, ...known]);
+
 export type KnownOf = (facet: string) => Known[];
 
 function useKnown(): KnownOf {
@@ -119,7 +121,7 @@ function speedTold(form: Form, speed: Speed | undefined): string {
 function Picked({ form, quotes, set }: { form: Form; quotes: readonly Quote[]; set: (changed: Partial<Form>) => void }): ReactNode {
   const sites = new Map(quotes.flatMap((quote) => quote.sites).map((site) => [site.offer, site]));
   return (
-    <div className="sm:col-span-2 xl:col-span-1">
+    <div className="sm:max-lg:col-span-2">
       <div className="mb-1 text-sm font-medium">Only these offers</div>
       <ul className="flex flex-wrap gap-1.5">
         {form.offers.map((id) => {

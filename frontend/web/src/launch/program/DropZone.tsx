@@ -8,10 +8,11 @@ import { fromDrop, fromInput, type Collected } from "./collect";
 interface DropProps {
   onTake: (collect: () => Promise<Collected>) => void;
   busy: boolean;
-  disabled?: boolean;
+  /** It came in place of something that had the focus. */
+  focused: boolean;
 }
 
-export function DropZone({ onTake, busy }: DropProps): ReactNode {
+export function DropZone({ onTake, busy, focused }: DropProps): ReactNode {
   const over = useDropped((transfer) => onTake(() => fromDrop(transfer.items)));
   const files = useRef<HTMLInputElement>(null);
   const folder = useRef<HTMLInputElement>(null);
@@ -28,7 +29,7 @@ export function DropZone({ onTake, busy }: DropProps): ReactNode {
       <p className="text-sm font-medium">{over ? "Let go to take it" : busy ? "Reading" : "Drop a script, a notebook, files or a folder"}</p>
       <p className="mb-3 text-xs text-soft">Up to 200 MB. Nothing leaves this machine before you order.</p>
       <div className="flex flex-wrap justify-center gap-2">
-        <Button icon="file" busy={busy} onClick={() => files.current?.click()}>Choose files</Button>
+        <Button icon="file" busy={busy} ref={focused ? focus : undefined} onClick={() => files.current?.click()}>Choose files</Button>
         <Button icon="hosts" busy={busy} onClick={() => folder.current?.click()}>Choose a folder</Button>
       </div>
       <input ref={files} type="file" multiple hidden aria-label="Files of the program" onChange={(event) => chosen(event.currentTarget)} />
@@ -37,6 +38,7 @@ export function DropZone({ onTake, busy }: DropProps): ReactNode {
   );
 }
 
+const focus = (element: HTMLElement | null) => element?.focus({ preventScroll: true });
 const FOLDER = { webkitdirectory: "" } as InputHTMLAttributes<HTMLInputElement>;
 
 /** Whether something is dragged over the page; a drop beside the zone counts too, or the browser would leave the page for the file. */

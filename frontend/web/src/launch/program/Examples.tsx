@@ -12,7 +12,7 @@ export function Examples({ onTake }: { onTake: (example: Example) => void }): Re
   return (
     <div>
       <h3 className="label-caps mb-1.5">Or take an example</h3>
-      <ul className="grid gap-2 sm:grid-cols-2 xl:grid-cols-1 2xl:grid-cols-2">
+      <ul className="grid gap-2 [grid-template-columns:repeat(auto-fit,minmax(min(100%,13rem),1fr))]">
         {found.data.map((one) => (
           <li key={one.name}>
             <button type="button" onClick={() => onTake(one)} className="h-full w-full rounded-md border border-line px-3 py-2 text-left hover:bg-hover">

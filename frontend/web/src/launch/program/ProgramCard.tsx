@@ -23,12 +23,15 @@ export function ProgramCard({ onExample }: ProgramProps): ReactNode {
   const taken = useTaken();
   const [busy, setBusy] = useState(false);
   const [wrong, setWrong] = useState<Error | null>(null);
+  // What was pressed goes away with what it did; the focus goes on to what comes in its place.
+  const [acted, setActed] = useState(false);
 
   async function collect(read: () => Promise<Collected>): Promise<void> {
     setBusy(true);
     setWrong(null);
     try {
       take(programOf(await read()));
+      setActed(true);
     } catch (error) {
       setWrong(error instanceof Error ? error : new Error(String(error)));
     } finally {
@@ -40,17 +43,18 @@ export function ProgramCard({ onExample }: ProgramProps): ReactNode {
     setWrong(null);
     take({ ...programOf(collectedOf(example.files), example.title), script: example.script }, example.args.map(quoted).join(" "));
     onExample(example);
+    setActed(true);
   }
 
   return (
     <Card
       title="Program"
-      aside={taken.program && <IconButton label="Take another program" icon="close" onClick={drop} />}
+      aside={taken.program && <IconButton label="Take another program" icon="close" onClick={() => { drop(); setActed(true); }} />}
     >
       <div className="space-y-3 p-4">
         {taken.program
-          ? <TakenProgram taken={taken} program={taken.program} />
-          : <DropZone onTake={(read) => void collect(read)} busy={busy} />}
+          ? <TakenProgram taken={taken} program={taken.program} focused={acted} />
+          : <DropZone onTake={(read) => void collect(read)} busy={busy} focused={acted} />}
         {(wrong ?? taken.failed) && <Refusal error={(wrong ?? taken.failed) as Error} />}
         {!taken.program && <Examples onTake={takeExample} />}
       </div>
@@ -70,10 +74,12 @@ function Refusal({ error }: { error: Error }): ReactNode {
   );
 }
 
-function TakenProgram({ taken, program }: { taken: Taken; program: Program }): ReactNode {
+const focus = (element: HTMLElement | null) => element?.focus({ preventScroll: true });
+
+function TakenProgram({ taken, program, focused }: { taken: Taken; program: Program; focused: boolean }): ReactNode {
   return (
     <>
-      <div role="status" className="text-sm">
+      <div role="status" tabIndex={-1} ref={focused ? focus : undefined} className="text-sm outline-none">
         <p className="font-medium">{program.example ?? (program.folder ? `${program.folder}/` : program.script)}</p>
         <p className="text-xs text-soft">
           {plural(program.files.length, "file")}, {bytes(program.size)}

@@ -60,7 +60,9 @@ export function fromInput(list: Iterable<File>): Collected {
  */
 export async function fromDrop(items: Iterable<DataTransferItem>): Promise<Collected> {
   // The list is emptied as soon as this function gives way, so the entries are taken first.
-  const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter((one) => one != null);
+  const all = [...items];
+  const entries = all.map((item) => item.webkitGetAsEntry?.()).filter((one) => one != null);
+  if (entries.length === 0) return fromInput(all.map((item) => item.getAsFile()).filter((one) => one !== null));
   const [first] = entries;
   const folder = entries.length === 1 && first?.isDirectory ? first.name : null;
   const found: Picked[] = [];

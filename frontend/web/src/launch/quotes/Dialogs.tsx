@@ -8,7 +8,6 @@ import { Fault, Loading } from "@/design/Layout";
 import { Modal } from "@/design/Panel";
 import { sameMachines } from "../scale";
 import type { Need, Order, Quote } from "../shapes";
-import { Labels } from "./facts";
 import type { Moved } from "./useOrder";
 
 interface DryRunProps {
@@ -82,7 +81,7 @@ function Difference({ old, fresh }: { old: Quote; fresh: Quote }): ReactNode {
         {shown(fresh)} {apart !== null && <span className="font-normal text-soft">({apart === 0 ? "the same" : `${usd(Math.abs(apart))} ${apart > 0 ? "more" : "less"}`})</span>}
       </dd>
       <dt className="text-soft">Machines</dt>
-      <dd>{machines ? "the same" : <>others: {fresh.sites.map((one) => `${one.accelerators} × ${one.accelerator} at ${one.site}`).join(", ")}</>} <Labels quote={fresh} /></dd>
+      <dd>{machines ? "the same" : <>others: {fresh.sites.map((one) => `${one.accelerators} × ${one.accelerator} at ${one.site}`).join(", ")}</>}</dd>
     </dl>
   );
 }

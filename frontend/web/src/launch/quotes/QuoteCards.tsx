@@ -2,10 +2,13 @@
 
 import type { ReactNode } from "react";
 import { duration, price, usd } from "@/design/format";
-import { costOf, FACTS, Labels, scalesOf, Sites } from "./facts";
+import type { Quote } from "../shapes";
+import { costOf, FACTS, Labels, scalesOf, Sites, type Fact } from "./facts";
 import { OrderButton } from "./OrderButton";
 import type { QuotesProps } from "./QuoteTable";
 import { Lying } from "./RangeBar";
+
+const PAIRS = "grid grid-cols-[auto_1fr] gap-x-4 gap-y-0.5";
 
 export function QuoteCards({ quotes, numbers, chosen, onChoose, orders, askedAt }: QuotesProps): ReactNode {
   const scales = scalesOf(quotes);
@@ -24,20 +27,31 @@ export function QuoteCards({ quotes, numbers, chosen, onChoose, orders, askedAt 
           </div>
           {quote.outcome && <Lying label="Cost to finish, USD" range={costOf(quote.outcome)} scale={scales.cost} format={usd} />}
           {quote.outcome && <Lying label="Finish" range={quote.outcome.finish_s} scale={scales.finish} format={duration} />}
-          <dl className="grid grid-cols-[auto_1fr] gap-x-4 gap-y-0.5">
-            {quote.outcome && FACTS.map((fact) => quote.outcome && (fact.has?.(quote.outcome) ?? true) && (
-              <div key={fact.label} className="contents">
-                <dt className="text-xs leading-5 text-soft">{fact.label}</dt>
-                <dd className="text-right tabular-nums">{fact.show(quote.outcome, askedAt)}</dd>
-              </div>
-            ))}
+          <dl className={PAIRS}>
+            <Facts quote={quote} facts={FACTS.filter((fact) => fact.first)} askedAt={askedAt} />
             <dt className="text-xs leading-5 text-soft">Price</dt>
             <dd className="text-right tabular-nums">{price(quote.usd_per_hour)}/h</dd>
           </dl>
           <Sites sites={quote.sites} numbers={numbers} />
+          {quote.outcome && (
+            <details>
+              <summary className="min-h-6 text-xs text-soft">Losses, energy, egress</summary>
+              <dl className={PAIRS}><Facts quote={quote} facts={FACTS.filter((fact) => !fact.first)} askedAt={askedAt} /></dl>
+            </details>
+          )}
           <div className="mt-auto"><OrderButton quote={quote} chosen={quote.rank === chosen} orders={orders} /></div>
         </li>
       ))}
     </ol>
   );
+}
+
+function Facts({ quote: { outcome }, facts, askedAt }: { quote: Quote; facts: readonly Fact[]; askedAt: number }): ReactNode {
+  if (!outcome) return null;
+  return facts.filter((fact) => fact.has?.(outcome) ?? true).map((fact) => (
+    <div key={fact.label} className="contents">
+      <dt className="text-xs leading-5 text-soft">{fact.label}</dt>
+      <dd className="text-right tabular-nums">{fact.show(outcome, askedAt)}</dd>
+    </div>
+  ));
 }

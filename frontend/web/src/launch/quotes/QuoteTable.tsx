@@ -7,8 +7,10 @@ import { costOf, FACTS, Labels, scalesOf, Sites } from "./facts";
 import { OrderButton, type Orders } from "./OrderButton";
 import { Upright } from "./RangeBar";
 
-export const HEAD_PX = 112;
-export const COLUMN_PX = 132;
+export const HEAD_PX = 108;
+export const COLUMN_PX = 124;
+const COLUMN_MOST_PX = 210;
+const HEAD_ROOMY_PX = 156;
 
 export interface QuotesProps {
   quotes: readonly Quote[];
@@ -19,7 +21,8 @@ export interface QuotesProps {
   askedAt: number;
 }
 
-export function QuoteTable({ quotes, numbers, chosen, onChoose, orders, askedAt }: QuotesProps): ReactNode {
+export function QuoteTable({ quotes, numbers, chosen, onChoose, orders, askedAt, width }: QuotesProps & { width: number }): ReactNode {
+  const head = width >= HEAD_ROOMY_PX + COLUMN_PX * quotes.length ? HEAD_ROOMY_PX : HEAD_PX;
   const scales = scalesOf(quotes);
   const known = quotes.some((one) => one.outcome);
   const facts = FACTS.filter((fact) => quotes.some((one) => one.outcome && (fact.has?.(one.outcome) ?? true)));
@@ -31,9 +34,9 @@ export function QuoteTable({ quotes, numbers, chosen, onChoose, orders, askedAt 
     </tr>
   );
   return (
-    <table className="w-full table-fixed text-sm">
+    <table className="w-full table-fixed text-sm" style={{ maxWidth: head + COLUMN_MOST_PX * quotes.length }}>
       <caption className="sr-only">Quotes side by side</caption>
-      <colgroup><col style={{ width: HEAD_PX }} />{quotes.map((quote) => <col key={quote.id} />)}</colgroup>
+      <colgroup><col style={{ width: head }} />{quotes.map((quote) => <col key={quote.id} />)}</colgroup>
       <thead>
         <tr>
           <td className="pl-4 text-xs text-soft" />

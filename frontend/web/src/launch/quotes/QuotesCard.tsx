@@ -11,6 +11,7 @@ import { useWidth } from "@/design/useWidth";
 import type { Form } from "../form";
 import { expiry, numbered } from "../scale";
 import type { Quote, Quotes } from "../shapes";
+import { readable, sentence } from "../words";
 import { CostCurve } from "./CostCurve";
 import type { Orders } from "./OrderButton";
 import { QuoteCards } from "./QuoteCards";
@@ -39,23 +40,31 @@ export function QuotesCard(props: CardProps): ReactNode {
       title="Quotes"
       aside={allowed && quotes && !asked.isError && <Held quotes={quotes} fetching={asked.isFetching} onAsk={() => void asked.refetch()} />}
     >
-      {orders.blocked && (
-        <p id="launch-blocked" className="flex items-center gap-2 border-b border-line px-4 py-2 text-sm text-soft"><Icon name="info" /> {orders.blocked}</p>
+      {allowed && orders.blocked && (
+        <p id="launch-blocked" className="flex items-center gap-2 border-b border-line px-4 py-2 text-sm text-soft">
+          <Icon name="info" /> {orders.blocked}
+        </p>
       )}
       {!allowed ? (
         <Empty icon="shield" title="You may look, not order" about="You are a viewer of this team. A member or an owner may ask for quotes and order; the command of the dry run can be handed to them." />
       ) : !asked.fits && !quotes ? (
         <Empty icon="filter" title="The need is not complete" about="Some fields are marked: quotes are asked for as soon as they make sense." />
-      ) : asked.isError ? (
+      ) : asked.isError && !(asked.data && away(asked.error)) ? (
         <Refused {...props} />
       ) : !asked.data ? (
         <Loading lines={8} label="Quotes are on their way" />
       ) : (
-        <Shown {...props} answer={asked.data} />
+        <>
+          {asked.isError && <Fault error={asked.error} retry={() => void asked.refetch()} className="m-4" />}
+          <Shown {...props} answer={asked.data} />
+        </>
       )}
     </Card>
   );
 }
+
+/** The broker did not answer: what it said before is better than nothing. */
+const away = (error: unknown) => !(error instanceof Problem) || error.status === 0 || error.status >= 500;
 
 function Refused({ asked, form, onChange }: CardProps): ReactNode {
   const problem = asked.error instanceof Problem ? asked.error : null;
@@ -84,7 +93,7 @@ function Shown(props: CardProps & { answer: Quotes }): ReactNode {
           </span>
         </p>
       )}
-      <div ref={box}>{columns ? <QuoteTable {...shown} /> : <QuoteCards {...shown} />}</div>
+      <div ref={box}>{columns ? <QuoteTable {...shown} width={width} /> : <QuoteCards {...shown} />}</div>
       <Why quote={chosen} excluded={answer} onDryRun={onDryRun} />
       <SitesMap quotes={quotes} numbers={numbers} chosen={chosen.rank} />
       {answer.curve.length > 0 && (
@@ -109,16 +118,14 @@ function Why({ quote, excluded, onDryRun }: { quote: Quote; excluded: Quotes; on
         <h3 className="font-semibold">Why quote {quote.rank}</h3>
         <Button size="sm" onClick={onDryRun}>Dry run</Button>
       </div>
-      <p className="max-w-prose">{sentence(quote.why)}</p>
-      {quote.why_not && <p className="max-w-prose text-soft">Why not the next: {quote.why_not.replace(/^next best: /, "")}</p>}
+      <p className="max-w-prose">{sentence(readable(quote.why))}</p>
+      {quote.why_not && <p className="max-w-prose text-soft">Why not the next: {readable(quote.why_not.replace(/^next best: /, ""))}</p>}
       <p className="mt-1 text-xs text-soft">
-        {plural(excluded.offers_considered, "offer")} considered{excluded.excluded.length > 0 && <>; left out: {excluded.excluded.map((one) => `${count(one.offers)} by ${one.constraint.replaceAll("_", " ")}`).join(", ")}</>}.
+        {plural(excluded.offers_considered, "offer")} considered{excluded.excluded.map((one) => `; without ${count(one.offers)} (${one.constraint.replaceAll("_", " ")})`).join("")}.
       </p>
     </section>
   );
 }
-
-const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 
 /** How long the prices hold. */
 function Held({ quotes, fetching, onAsk }: { quotes: readonly Quote[]; fetching: boolean; onAsk: () => void }): ReactNode {

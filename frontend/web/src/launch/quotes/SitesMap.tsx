@@ -25,24 +25,23 @@ export function SitesMap({ quotes, numbers, chosen }: MapProps): ReactNode {
   return (
     <section className="border-t border-line">
       <h3 className="px-4 pt-3 text-sm font-semibold">Where</h3>
-      {drawn.length > 0 && <WorldMap label={`Sites of the quotes; quote ${chosen} stands out`} places={drawn} links={linksOf(quotes, chosen, places)} />}
-      {nowhere.size > 0 && <p className="px-4 pb-3 text-xs text-soft">Not on the map, since nobody said where they are: {[...nowhere].map((one) => `${numbers.get(one)} ${one}`).join(", ")}.</p>}
+      {drawn.length > 0 && (
+        <WorldMap
+          label={`Sites of the quotes; quote ${chosen} stands out`} places={drawn}
+          links={linksOf(quotes.find((one) => one.rank === chosen), places)}
+        />
+      )}
+      {nowhere.size > 0 && (
+        <p className="px-4 pb-3 text-xs text-soft">
+          Not on the map, since nobody said where they are: {[...nowhere].map((one) => `${numbers.get(one)} ${one}`).join(", ")}.
+        </p>
+      )}
     </section>
   );
 }
 
-/** Each pair of sites once, those of the chosen quote last. */
-export function linksOf(quotes: readonly Quote[], chosen: number, places: ReadonlyMap<string, unknown>): [string, string][] {
-  const found = new Map<string, [string, string]>();
-  const order = [...quotes].sort((a, b) => Number(a.rank === chosen) - Number(b.rank === chosen));
-  for (const quote of order) {
-    const sites = [...new Set(quote.sites.map((one) => one.site))].filter((one) => places.has(one)).sort();
-    sites.forEach((from, at) => {
-      for (const to of sites.slice(at + 1)) {
-        found.delete(`${from} ${to}`);
-        found.set(`${from} ${to}`, [from, to]);
-      }
-    });
-  }
-  return [...found.values()];
+/** Each pair of the quote's sites that are on the map. */
+function linksOf(quote: Quote | undefined, places: ReadonlyMap<string, unknown>): [string, string][] {
+  const sites = [...new Set(quote?.sites.map((one) => one.site))].filter((one) => places.has(one));
+  return sites.flatMap((from, at) => sites.slice(at + 1).map((to): [string, string] => [from, to]));
 }

@@ -19,6 +19,7 @@ interface UnmetProps {
 export function Unmet({ problem, form, onChange }: UnmetProps): ReactNode {
   const excluded = (problem.fields.excluded ?? []) as Excluded[];
   const relaxations = (problem.fields.relaxations ?? []) as Relaxation[];
+  const apply = applying(onChange);
   const considered = Number(problem.fields.offers_considered ?? 0);
   return (
     <div role="alert" className="space-y-4 p-4">
@@ -27,7 +28,7 @@ export function Unmet({ problem, form, onChange }: UnmetProps): ReactNode {
         <div>
           <p className="font-medium">{considered ? "No offer meets this need" : "No offer is open"}</p>
           <p className="text-sm text-soft">
-            {considered ? `${count(considered)} were looked at.` : <>Nothing was read yet, or all prices are stale. <Link to="/offers">See the offers and where they come from</Link></>}
+            {considered ? `${count(considered)} were looked at.` : <>Nothing was read yet, or all prices are stale. <Link to="/offers" className="underline">See the offers and where they come from</Link></>}
           </p>
         </div>
       </div>
@@ -41,7 +42,7 @@ export function Unmet({ problem, form, onChange }: UnmetProps): ReactNode {
                   {one.change.charAt(0).toUpperCase() + one.change.slice(1)} it would cost <strong className="font-semibold">{usd(one.usd)}</strong>
                   {one.finish_s === null ? " an hour" : <> and take {duration(one.finish_s)}</>}
                 </span>
-                <Button size="sm" aria-label={`Apply: ${one.change}`} onClick={() => onChange(relaxed(form, one))}>Apply</Button>
+                <Button size="sm" aria-label={`Apply: ${one.change}`} onClick={() => apply(relaxed(form, one))}>Apply</Button>
               </li>
             ))}
           </ul>
@@ -65,6 +66,14 @@ export function Unmet({ problem, form, onChange }: UnmetProps): ReactNode {
   );
 }
 
+/** The button goes away with what it mended: the focus goes on to what comes in its place. */
+function applying(onChange: (form: Form) => void): (form: Form) => void {
+  return (form) => {
+    onChange(form);
+    document.getElementById("launch-quotes")?.focus({ preventScroll: true });
+  };
+}
+
 export function TooDear({ problem, form, onChange }: UnmetProps): ReactNode {
   const cheapest = Number(problem.fields.cheapest_usd);
   const budget = (Math.ceil(cheapest * 100) / 100).toFixed(2);
@@ -75,7 +84,7 @@ export function TooDear({ problem, form, onChange }: UnmetProps): ReactNode {
         <span className="block font-medium">The budget is too small</span>
         <span className="text-soft">The cheapest way to finish is expected to cost {usd(cheapest)}; the budget is {usd(form.budget.replace(/[$,\s]/g, ""))}.</span>
       </p>
-      {Number.isFinite(cheapest) && <Button onClick={() => onChange({ ...form, budget })}>Raise the budget to ${budget}</Button>}
+      {Number.isFinite(cheapest) && <Button onClick={() => applying(onChange)({ ...form, budget })}>Raise the budget to ${budget}</Button>}
     </div>
   );
 }

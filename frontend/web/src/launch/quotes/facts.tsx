@@ -34,22 +34,31 @@ export interface Fact {
   label: string;
   about?: string;
   show: (outcome: Outcome, askedAt: number) => ReactNode;
+  /** Among the first that one wants to know: always in sight. */
+  first?: boolean;
   /** Whether any of them has something to say. */
   has?: (outcome: Outcome) => boolean;
 }
 
 export const FACTS: readonly Fact[] = [
-  { label: "Done about", show: ({ finish_s }, askedAt) => <When at={askedAt + finish_s.p50 * 1000} /> },
-  { label: "Meets the deadline", has: ({ deadline_chance }) => deadline_chance !== null, show: ({ deadline_chance }) => <Chance share={deadline_chance} /> },
-  { label: "Stays in the budget", has: ({ budget_chance }) => budget_chance !== null, show: ({ budget_chance }) => <Chance share={budget_chance} /> },
+  { label: "Expected cost", first: true, about: "the mean", show: ({ expected_usd }) => usd(expected_usd) },
+  { label: "Done about", first: true, show: ({ finish_s }, askedAt) => <When at={askedAt + finish_s.p50 * 1000} /> },
   {
-    label: "Machines lost", about: "expected on the way",
-    show: ({ losses, loss_chance }) => <>{decimal(losses)} <span className="text-xs text-soft">{percent(loss_chance)} any</span></>,
+    label: "Meets the deadline", first: true, has: ({ deadline_chance }) => deadline_chance !== null,
+    show: ({ deadline_chance }) => <Chance share={deadline_chance} />,
+  },
+  {
+    label: "Stays in the budget", first: true, has: ({ budget_chance }) => budget_chance !== null,
+    show: ({ budget_chance }) => <Chance share={budget_chance} />,
+  },
+  {
+    label: "Machines lost", about: "expected (chance of any)",
+    show: ({ losses, loss_chance }) => <>{decimal(losses)} <span className="text-soft">({percent(loss_chance)})</span></>,
   },
   { label: "Energy", show: ({ energy_kwh }) => <>{decimal(energy_kwh)} kWh</> },
   { label: "CO\u2082", about: "equivalent", show: ({ carbon_kg }) => (carbon_kg === null ? <span className="text-soft">not known</span> : <>{decimal(carbon_kg)} kg</>) },
   {
-    label: "Egress, storage", about: "in the cost",
+    label: "Egress, storage", about: "in the cost", has: ({ egress_usd, storage_usd }) => Number(egress_usd) + Number(storage_usd) > 0,
     show: ({ egress_usd, storage_usd }) => <>{usd(egress_usd)}, {usd(storage_usd)}</>,
   },
 ];
