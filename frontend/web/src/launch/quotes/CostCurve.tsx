@@ -25,7 +25,15 @@ export function CostCurve({ curve, quotes, chosen, deadlineHours, onDeadline }: 
   const steps = stairs(curve);
   const marks = quotes.flatMap(({ rank, outcome }) =>
     outcome ? [{ rank, hours: outcome.late_s / HOUR_S, usd: Number(outcome.expected_usd) }] : []);
-  if (steps.length === 0) return null;
+  const [only] = steps;
+  if (!only) return null;
+  if (steps.length === 1) {
+    return (
+      <p className="px-4 pt-1 pb-3 text-sm text-soft">
+        More time would save nothing: the cheapest way is the fastest too, {usd(only.usd)} within {duration(only.hours * HOUR_S)}.
+      </p>
+    );
+  }
   const hours = scaleOf([...steps, ...marks].map((one) => one.hours).concat(deadlineHours ?? []));
   const cost = scaleOf([...steps, ...marks].map((one) => one.usd));
   const x = (value: number) => PAD.left + hours.at(value) * Math.max(1, width - PAD.left - PAD.right);
@@ -47,7 +55,7 @@ export function CostCurve({ curve, quotes, chosen, deadlineHours, onDeadline }: 
               </g>
             ))}
             {ticks(hours.low, hours.high, width < 480 ? 4 : 7).map((tick) => (
-              <text key={tick} x={x(tick)} y={HEIGHT - PAD.bottom + 18} textAnchor="middle" className="fill-soft">{tick} h</text>
+              <text key={tick} x={x(tick)} y={HEIGHT - PAD.bottom + 18} textAnchor="middle" className="fill-soft">{tick === 0 || tick >= 1 ? `${tick} h` : duration(tick * HOUR_S)}</text>
             ))}
             {first && <line x1={x(first.hours)} x2={x(first.hours)} y1={y(first.usd)} y2={PAD.top} className="stroke-line-1" strokeDasharray="2 3" />}
             <path d={path} fill="none" className="stroke-line-1" strokeWidth="2" />

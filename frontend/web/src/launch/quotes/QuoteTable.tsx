@@ -11,6 +11,8 @@ export const HEAD_PX = 108;
 export const COLUMN_PX = 124;
 const COLUMN_MOST_PX = 210;
 const HEAD_ROOMY_PX = 156;
+/** Wider a table of so many is never. */
+export const mostPx = (quotes: number) => HEAD_ROOMY_PX + COLUMN_MOST_PX * quotes;
 
 export interface QuotesProps {
   quotes: readonly Quote[];

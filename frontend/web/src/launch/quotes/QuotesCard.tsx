@@ -15,7 +15,7 @@ import { readable, sentence } from "../words";
 import { CostCurve } from "./CostCurve";
 import type { Orders } from "./OrderButton";
 import { QuoteCards } from "./QuoteCards";
-import { COLUMN_PX, HEAD_PX, QuoteTable } from "./QuoteTable";
+import { COLUMN_PX, HEAD_PX, mostPx, QuoteTable } from "./QuoteTable";
 import { SitesMap } from "./SitesMap";
 import { TooDear, Unmet } from "./Unmet";
 import type { useQuotes } from "./useQuotes";
@@ -63,6 +63,9 @@ export function QuotesCard(props: CardProps): ReactNode {
   );
 }
 
+/** Where there is so much room beside the table, what it says of the chosen one stands there. */
+const WHY_PX = 280;
+
 /** The broker did not answer: what it said before is better than nothing. */
 const away = (error: unknown) => !(error instanceof Problem) || error.status === 0 || error.status >= 500;
 
@@ -80,6 +83,7 @@ function Shown(props: CardProps & { answer: Quotes }): ReactNode {
   if (!chosen) return <Empty icon="search" title="No quotes" about="Ask for something else." />;
   const numbers = numbered(quotes);
   const columns = width >= HEAD_PX + COLUMN_PX * quotes.length;
+  const beside = columns && width - mostPx(quotes.length) >= WHY_PX;
   const shown = { quotes, numbers, chosen: chosen.rank, onChoose, orders, askedAt: asked.dataUpdatedAt };
   return (
     <div aria-busy={asked.old} className={`transition-opacity duration-100 ${asked.old ? "opacity-55" : ""}`}>
@@ -93,8 +97,12 @@ function Shown(props: CardProps & { answer: Quotes }): ReactNode {
           </span>
         </p>
       )}
-      <div ref={box}>{columns ? <QuoteTable {...shown} width={width} /> : <QuoteCards {...shown} />}</div>
-      <Why quote={chosen} excluded={answer} onDryRun={onDryRun} />
+      <div ref={box} className={beside ? "flex" : ""}>
+        <div className={beside ? "shrink-0" : ""} style={beside ? { width: mostPx(quotes.length) } : undefined}>
+          {columns ? <QuoteTable {...shown} width={width} /> : <QuoteCards {...shown} />}
+        </div>
+        <Why quote={chosen} excluded={answer} onDryRun={onDryRun} beside={beside} />
+      </div>
       <SitesMap quotes={quotes} numbers={numbers} chosen={chosen.rank} />
       {answer.curve.length > 0 && (
         <section className="border-t border-line">
@@ -111,9 +119,16 @@ function Shown(props: CardProps & { answer: Quotes }): ReactNode {
 
 const said = (quote: Quote) => (quote.outcome ? `Quote ${quote.rank} costs ${usd(quote.outcome.cost_usd.p50)} and takes ${duration(quote.outcome.finish_s.p50)}.` : `Quote ${quote.rank} costs ${price(quote.usd_per_hour)} an hour.`);
 
-function Why({ quote, excluded, onDryRun }: { quote: Quote; excluded: Quotes; onDryRun: () => void }): ReactNode {
+interface WhyProps {
+  quote: Quote;
+  excluded: Quotes;
+  onDryRun: () => void;
+  beside: boolean;
+}
+
+function Why({ quote, excluded, onDryRun, beside }: WhyProps): ReactNode {
   return (
-    <section className="border-t border-line px-4 py-3 text-sm">
+    <section className={`min-w-0 grow px-4 py-3 text-sm ${beside ? "" : "border-t border-line"}`}>
       <div className="flex flex-wrap items-center justify-between gap-2">
         <h3 className="font-semibold">Why quote {quote.rank}</h3>
         <Button size="sm" onClick={onDryRun}>Dry run</Button>
