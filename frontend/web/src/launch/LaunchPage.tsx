@@ -32,6 +32,11 @@ export function LaunchPage(): ReactNode {
   const packing = taken.program !== null && taken.packed === null && taken.failed === null;
   const asked = useQuotes(form, taken.packed?.sha256, allowed && !packing);
   const ordering = useOrder(asked.askAgain);
+  // What was refused is refused no longer when something else is asked for.
+  const onChange = (changed: Form) => {
+    setForm(changed);
+    ordering.forget();
+  };
   const [rank, setRank] = useState(1);
   const chosen = asked.data?.quotes.find((one) => one.rank === rank) ?? asked.data?.quotes[0] ?? null;
   /** When the dry run was opened; null: it is closed. */
@@ -73,14 +78,14 @@ export function LaunchPage(): ReactNode {
       )}
       <div className="grid items-start gap-4 xl:grid-cols-[20rem_minmax(0,1fr)] 2xl:grid-cols-[26rem_minmax(0,1fr)]">
         <div className="grid items-start gap-4 lg:max-xl:grid-cols-2">
-          <ProgramCard onExample={(example) => setForm(filled(form, example.need))} />
-          <NeedCard form={form} onChange={setForm} quotes={asked.data?.quotes ?? []} />
+          <ProgramCard onExample={(example) => onChange(filled(form, example.need))} />
+          <NeedCard form={form} onChange={onChange} quotes={asked.data?.quotes ?? []} />
         </div>
         <div id="launch-quotes" tabIndex={-1} className="outline-none min-w-0 scroll-mt-14 space-y-3">
           {ordering.error !== null && <div ref={intoView}><Fault error={ordering.error} /></div>}
           {allowed && Number.isFinite(least) && least > available && <ShortOfCredit available={available} least={least} />}
           <QuotesCard
-            asked={asked} form={form} onChange={setForm} allowed={allowed} deadlineHours={need.deadline_hours}
+            asked={asked} form={form} onChange={onChange} allowed={allowed} deadlineHours={need.deadline_hours}
             chosen={chosen} onChoose={setRank} onDryRun={look}
             orders={{
               working: ordering.working, blocked, holdOf: hold, onCancel: ordering.cancel,
