@@ -47,3 +47,23 @@ export function CopyBox({ text, label, children }: { text: string; label: string
     </div>
   );
 }
+
+/** A long text with its name above it; it scrolls. */
+export function CopyBlock({ label, text, wrap }: { label: string; text: string; wrap?: boolean }): ReactNode {
+  return (
+    <figure className="min-w-0">
+      <div className="mb-1 flex items-center justify-between gap-2">
+        <figcaption className="text-sm font-medium">{label}</figcaption>
+        <CopyButton text={text} />
+      </div>
+      <pre
+        // It scrolls, so it can be reached by keyboard.
+        // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
+        tabIndex={0} aria-label={label} role="region"
+        className={`max-h-64 overflow-auto rounded-md bg-sunk p-3 font-mono text-xs ${wrap ? "whitespace-pre-wrap" : ""}`}
+      >
+        {text}
+      </pre>
+    </figure>
+  );
+}
