@@ -19,6 +19,10 @@ export interface Mark {
   x: number;
   label: string;
   tone?: "warn" | "bad" | "good";
+  /** On its flag; else its number, from one. */
+  flag?: string;
+  /** It is looked at elsewhere on the page. */
+  strong?: boolean;
 }
 
 export interface ChartProps {
@@ -32,6 +36,8 @@ export interface ChartProps {
   xLabel?: string;
   format: (value: number) => string;
   log?: boolean;
+  /** Charts with the same word show the same x under the pointer. */
+  together?: string;
 }
 
 const COLOURS = ["--color-line-1", "--color-line-2", "--color-line-3", "--color-line-4"];
@@ -73,7 +79,7 @@ function options(element: HTMLElement, given: ChartProps, marks: { current: read
     width: element.clientWidth, height: given.height ?? 220, series, bands, padding: [8, 8, 0, 0],
     scales: { x: { time: given.xIs !== "number" }, y: { distr: given.log ? 3 : 1, range: given.log ? undefined : (_, low, high) => (low == null ? [0, 1] : uPlot.rangeNum(low, high, 0.08, false)) } },
     axes: [{ ...axis, size: 30 }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : given.format(tick))) }],
-    cursor: { points: { size: 7 }, drag: { x: true, y: false } },
+    cursor: { points: { size: 7 }, drag: { x: true, y: false }, ...(given.together ? { sync: { key: given.together } } : {}) },
     legend: { live: true, markers: { width: 2 } },
     hooks: { draw: [(plot) => drawMarks(plot, marks.current, element)] },
   };
@@ -88,13 +94,14 @@ function drawMarks(plot: uPlot, marks: readonly Mark[], element: HTMLElement): v
     if (x < bbox.left || x > bbox.left + bbox.width) return;
     const stroke = colour(element, `--color-${mark.tone ?? "warn"}`);
     ctx.strokeStyle = ctx.fillStyle = stroke;
-    ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+    ctx.setLineDash(mark.strong ? [] : [3 * devicePixelRatio, 3 * devicePixelRatio]);
+    ctx.lineWidth = (mark.strong ? 2.5 : 1) * devicePixelRatio;
     ctx.beginPath();
     ctx.moveTo(x, bbox.top);
     ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
     ctx.setLineDash([]);
-    const text = `${index + 1}`;
+    const text = mark.flag ?? `${index + 1}`;
     const width = ctx.measureText(text).width + 8 * devicePixelRatio;
     ctx.fillRect(x - width / 2, bbox.top, width, 15 * devicePixelRatio);
     ctx.fillStyle = colour(element, "--color-card");
@@ -117,11 +124,16 @@ export default function Chart(props: ChartProps): ReactNode {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const marks = useRef<readonly Mark[]>([]);
+  const latest = useRef(props);
   const id = useId();
   const shape = useMemo(
-    () => JSON.stringify([props.lines.map((one) => [one.label, one.stepped, !!one.low]), props.height, props.log, props.xIs]),
-    [props.lines, props.height, props.log, props.xIs],
+    () => JSON.stringify([props.lines.map((one) => [one.label, one.stepped, !!one.low]), props.height, props.log, props.xIs, props.together]),
+    [props.lines, props.height, props.log, props.xIs, props.together],
   );
+
+  useEffect(() => {
+    latest.current = props;
+  });
 
   useEffect(() => {
     const element = box.current;
@@ -129,7 +141,7 @@ export default function Chart(props: ChartProps): ReactNode {
     let size = element.clientWidth;
     const draw = () => {
       plot.current?.destroy();
-      plot.current = new uPlot(options(element, props, marks), table(props), element);
+      plot.current = new uPlot(options(element, latest.current, marks), table(latest.current), element);
     };
     draw();
     const resized = new ResizeObserver(() => {

@@ -1,0 +1,13 @@
+/** Small things that several parts of the page show the same way. */
+
+import type { ReactNode } from "react";
+import { instant, moment, NOTHING } from "@/design/format";
+
+/** Cells of a table without columns of its own width. */
+export const HEAD = "py-1.5 pr-4 text-left label-caps whitespace-nowrap last:pr-0";
+export const CELL = "py-1.5 pr-4 align-top whitespace-nowrap last:pr-0";
+
+/** A moment in the zone of who looks; in full on hover. */
+export function Moment({ at, show = moment }: { at: string | null; show?: (at: string) => string }): ReactNode {
+  return at ? <time dateTime={at} title={instant(at)}>{show(at)}</time> : <span className="text-soft">{NOTHING}</span>;
+}
