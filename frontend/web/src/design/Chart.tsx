@@ -3,7 +3,8 @@
 import { useEffect, useId, useMemo, useRef, type ReactNode } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { clock, day } from "./format";
+import "./chart.css";
+import { clock, count, day } from "./format";
 
 export interface Line {
   label: string;
@@ -42,6 +43,14 @@ export interface ChartProps {
 
 const COLOURS = ["--color-line-1", "--color-line-2", "--color-line-3", "--color-line-4"];
 const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3]];
+/** Ticks by how far apart they are: [seconds, text, and in its place where a year, month, day, hour, minute, second turns]. */
+const TIMES: uPlot.Axis.Values = [
+  [3600 * 24 * 365, "{YYYY}", null, null, null, null, null, null, 0],
+  [3600 * 24 * 28, "{MMM}", "{YYYY}", null, null, null, null, null, 0],
+  [3600 * 24, "{D} {MMM}", "{YYYY}", null, null, null, null, null, 0],
+  [60, "{HH}:{mm}", "{D} {MMM}", null, "{D} {MMM}", null, null, null, 0],
+  [1, "{HH}:{mm}:{ss}", "{D} {MMM}", null, "{D} {MMM}", null, null, null, 0],
+];
 
 /** A colour as the page has it now: uPlot draws on a canvas, which knows no variables. */
 function colour(element: Element, name: string): string {
@@ -70,7 +79,7 @@ function options(element: HTMLElement, given: ChartProps, marks: { current: read
     const paths = line.stepped ? uPlot.paths.stepped?.({ align: 1 }) : undefined;
     series.push({ label: line.label, stroke, width: 1.75, dash, paths, spanGaps: true, points: { show: false }, value: (_, y) => (y == null ? "–" : given.format(y)) });
     if (line.low && line.high) {
-      const hidden = { stroke: "transparent", width: 0, paths, points: { show: false }, value: (_: uPlot, y: number | null) => (y == null ? "–" : given.format(y)) };
+      const hidden = { class: "chart-edge", stroke: "transparent", width: 0, paths, points: { show: false }, value: (_: uPlot, y: number | null) => (y == null ? "–" : given.format(y)) };
       series.push({ ...hidden, label: "high" }, { ...hidden, label: "low" });
       bands.push({ series: [series.length - 2, series.length - 1], fill: withAlpha(stroke, 0.14) });
     }
@@ -78,7 +87,7 @@ function options(element: HTMLElement, given: ChartProps, marks: { current: read
   return {
     width: element.clientWidth, height: given.height ?? 220, series, bands, padding: [8, 8, 0, 0],
     scales: { x: { time: given.xIs !== "number" }, y: { distr: given.log ? 3 : 1, range: given.log ? undefined : (_, low, high) => (low == null ? [0, 1] : uPlot.rangeNum(low, high, 0.08, false)) } },
-    axes: [{ ...axis, size: 30 }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : given.format(tick))) }],
+    axes: [{ ...axis, size: 30, ...(given.xIs === "number" ? { values: (_: uPlot, ticks: number[]) => ticks.map(count) } : { values: TIMES }) }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : given.format(tick))) }],
     cursor: { points: { size: 7 }, drag: { x: true, y: false }, ...(given.together ? { sync: { key: given.together } } : {}) },
     legend: { live: true, markers: { width: 2 } },
     hooks: { draw: [(plot) => drawMarks(plot, marks.current, element)] },
@@ -127,7 +136,9 @@ export default function Chart(props: ChartProps): ReactNode {
   const latest = useRef(props);
   const id = useId();
   const shape = useMemo(
-    () => JSON.stringify([props.lines.map((one) => [one.label, one.stepped, !!one.low]), props.height, props.log, props.xIs, props.together]),
+    () => JSON.stringify([
+      props.lines.map((one) => [one.label, one.stepped, !!one.low]), props.height, props.log, props.xIs, props.together,
+    ]),
     [props.lines, props.height, props.log, props.xIs, props.together],
   );
 

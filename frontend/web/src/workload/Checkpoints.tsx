@@ -4,13 +4,13 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState, type ReactNode } from "react";
 import { Button, buttonClass } from "@/design/Button";
-import { Copy, CopyButton } from "@/design/Copy";
+import { CopyIcon, CopyText } from "@/design/CopyText";
 import { Input } from "@/design/Field";
 import { bytes, count, decimal, zone } from "@/design/format";
 import { Icon } from "@/design/icons";
 import { Card, Empty, Fault, Loading } from "@/design/Layout";
 import { Badge } from "@/design/Status";
-import { CELL, HEAD, Moment } from "./parts";
+import { CELL, HEAD, HEAD_NUM, Moment } from "./parts";
 import { artifactsQuery, versionsQuery } from "./queries";
 import { isKept, ranges } from "./versions";
 import type { Artifact, Versions, Workload } from "./types";
@@ -53,8 +53,8 @@ function ArtifactTable({ workload, rows }: { workload: Workload; rows: readonly 
         <caption className="sr-only">Models and checkpoints, newest first. Times in {zone()}.</caption>
         <thead className="border-b border-line">
           <tr>
-            <th scope="col" className={HEAD}>File</th><th scope="col" className={HEAD}>Kind</th><th scope="col" className={`${HEAD} num`}>Version</th>
-            <th scope="col" className={HEAD}>Metrics</th><th scope="col" className={`${HEAD} num`}>Size</th><th scope="col" className={HEAD}>Kept</th>
+            <th scope="col" className={HEAD}>File</th><th scope="col" className={HEAD}>Kind</th><th scope="col" className={HEAD_NUM}>Version</th>
+            <th scope="col" className={HEAD}>Metrics</th><th scope="col" className={HEAD_NUM}>Size</th><th scope="col" className={HEAD}>Kept</th>
             <th scope="col" className={HEAD}>SHA-256</th><th scope="col" className={HEAD}><span className="sr-only">What can be done</span></th>
           </tr>
         </thead>
@@ -67,7 +67,7 @@ function ArtifactTable({ workload, rows }: { workload: Workload; rows: readonly 
               <td className={CELL}>{Object.entries(one.metrics).map(([name, value]) => `${name} ${typeof value === "number" ? decimal(value, 4) : String(value)}`).join(", ") || <span className="text-soft">none</span>}</td>
               <td className={`${CELL} num`}>{bytes(one.size_bytes)}</td>
               <td className={CELL}><Moment at={one.created_at} /></td>
-              <td className={`${CELL} py-0.5!`}><Copy text={one.sha256} shown={one.sha256.slice(0, 8)} label={`Copy the SHA-256 of ${one.name}`} /></td>
+              <td className={`${CELL} py-0.5!`}><CopyText text={one.sha256} shown={one.sha256.slice(0, 8)} label={`Copy the SHA-256 of ${one.name}`} /></td>
               <td className={`${CELL} py-0.5!`}><Actions workload={workload} artifact={one} /></td>
             </tr>
           ))}
@@ -83,7 +83,7 @@ function Actions({ workload, artifact }: { workload: Workload; artifact: Artifac
       <a href={`/v1/artifacts/${artifact.id}/content`} download={artifact.name} aria-label={`Download ${artifact.name}`} title="Download" className="inline-flex size-7 items-center justify-center rounded-md text-soft hover:bg-hover hover:text-ink">
         <Icon name="download" />
       </a>
-      <CopyButton text={`yard pull ${workload.id} --version ${artifact.version}`} label={`Copy the command that fetches version ${artifact.version}`} />
+      <CopyIcon text={`yard pull ${workload.id} --version ${artifact.version}`} label={`Copy the command that fetches version ${artifact.version}`} />
       <GoOn workload={workload.id} version={artifact.version} />
     </span>
   );
@@ -125,7 +125,7 @@ function OneVersion({ workload, versions, newest }: { workload: Workload; versio
         <>
           <div>
             <p className="mb-1 text-sm text-soft">Fetch it in a terminal</p>
-            <Copy text={`yard pull ${workload.id} --version ${wanted}`} label="Copy the command" />
+            <CopyText text={`yard pull ${workload.id} --version ${wanted}`} label="Copy the command" />
           </div>
           <Link to="/launch" search={{ resume: `${workload.id}@${wanted}` }} className={`${buttonClass()} no-underline`}><Icon name="play" /> Go on from version {count(wanted)}</Link>
         </>

@@ -10,7 +10,7 @@ import { Card, Empty, Fault, Figure, Loading } from "@/design/Layout";
 import { Drawer } from "@/design/Panel";
 import { Badge } from "@/design/Status";
 import { costs } from "./figures";
-import { CELL, HEAD, Moment } from "./parts";
+import { CELL, HEAD, HEAD_NUM, Moment } from "./parts";
 import { billQuery } from "./queries";
 import { isOver, type Bill, type BillLine, type Workload } from "./types";
 
@@ -70,8 +70,8 @@ function Lines({ bill }: { bill: Bill }): ReactNode {
         <thead className="border-b border-line">
           <tr>
             {["Machine", "From", "To", "Time"].map((name) => <th key={name} scope="col" className={HEAD}>{name}</th>)}
-            <th scope="col" className={`${HEAD} num`}>Per hour</th>
-            <th scope="col" className={`${HEAD} num`}>Amount</th>
+            <th scope="col" className={HEAD_NUM}>Per hour</th>
+            <th scope="col" className={HEAD_NUM}>Amount</th>
           </tr>
         </thead>
         <tbody>{bill.leases.map((line) => <LineRow key={line.lease} line={line} />)}</tbody>

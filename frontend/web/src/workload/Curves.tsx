@@ -19,6 +19,7 @@ const SPEED_PX = 110;
 /** So many marks are drawn; a run on spot machines may have hundreds. */
 const MARKS_MAX = 60;
 const NONE: readonly never[] = [];
+const AXES = { time: { xIs: "time", xLabel: "Time" }, samples: { xIs: "number", xLabel: "Samples" } } as const;
 
 interface CurvesProps {
   workload: Workload;
@@ -41,7 +42,7 @@ export function Curves({ workload, live, marks, waiting }: CurvesProps): ReactNo
   const drawnMarks = useMarks(marks.length - shown.length, shown, looked, place);
   const left = sitesLeftOut(live.rounds);
 
-  const axes = { xIs: axis === "time" ? ("time" as const) : ("number" as const), xLabel: axis === "time" ? "Time" : "Samples", together: `workload ${workload.id}` };
+  const axes = { ...AXES[axis], together: `workload ${workload.id}` };
   return (
     <Card title="Curves" aside={<Choices {...{ axis, setAxis, scale, setScale, by, setBy, value, setValue, names }} />}>
       <div className="px-4 py-3">
@@ -52,7 +53,7 @@ export function Curves({ workload, live, marks, waiting }: CurvesProps): ReactNo
         {(live.thinned?.metrics_one_in ?? 1) > 1 && <p className="text-xs text-soft">Of what was reported before this page was opened one row in {live.thinned?.metrics_one_in} is drawn.</p>}
         {left > 0 && <p className="text-xs text-soft">The throughput of {left} more sites is under Sites and nodes.</p>}
       </div>
-      <MarkList marks={shown} before={marks.length - shown.length} looked={looked} look={setLooked} />
+      <MarkList waiting={waiting} marks={shown} before={marks.length - shown.length} looked={looked} look={setLooked} />
     </Card>
   );
 }
@@ -117,7 +118,10 @@ function Plot({ title, drawn, height, nothing, ...chart }: PlotProps): ReactNode
   );
 }
 
-const short = (value: number): string => (Math.abs(value) >= 1000 ? count(Math.round(value)) : decimal(value, Math.abs(value) < 0.01 ? 5 : 3));
+function short(value: number): string {
+  const size = Math.abs(value);
+  return size >= 1000 ? count(Math.round(value)) : decimal(value, size < 0.01 ? 5 : 3);
+}
 
 interface ChoicesProps {
   axis: Axis;
@@ -153,6 +157,7 @@ function Choices({ axis, setAxis, scale, setScale, by, setBy, value, setValue, n
 const ICONS: Record<Marked["tone"], [IconName, string]> = { bad: ["wrong", "text-bad"], good: ["check", "text-good"], warn: ["warn", "text-warn"] };
 
 interface MarkListProps {
+  waiting: boolean;
   marks: readonly Marked[];
   /** So many are not shown. */
   before: number;
@@ -161,15 +166,15 @@ interface MarkListProps {
 }
 
 /** The marks in words; the one that is pointed at, or was pressed, stands out in the curves. */
-function MarkList({ marks, before, looked, look }: MarkListProps): ReactNode {
+function MarkList({ waiting, marks, before, looked, look }: MarkListProps): ReactNode {
   const [pinned, setPinned] = useState<number | null>(null);
   const rest = () => look(pinned);
-  if (marks.length === 0) return <p className="border-t border-line px-4 py-2 text-xs text-soft">No moves: sites that come, go or are lost are marked here.</p>;
   return (
-    <div className="border-t border-line px-2 py-1.5">
+    <div className="h-32 overflow-y-auto border-t border-line px-2 py-1.5">
       <h3 className="sr-only">Moves that are marked in the curves</h3>
       {before > 0 && <p className="px-2 text-xs text-soft">The newest {marks.length} of {before + marks.length}; all are in the timeline.</p>}
-      <ol className="max-h-29 overflow-y-auto">
+      {marks.length === 0 && !waiting && <p className="px-2 text-xs text-soft">No moves so far: sites that come, go or are lost are marked in the curves and told here.</p>}
+      <ol>
         {marks.map((mark, index) => (
           <li key={mark.id}>
             <button

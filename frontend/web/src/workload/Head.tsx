@@ -10,8 +10,8 @@ import { useNow } from "@/app/clock";
 import { complain, say } from "@/app/toasts";
 import { Bar } from "@/design/Bar";
 import { Button, buttonClass, IconButton } from "@/design/Button";
-import { Copy } from "@/design/Copy";
-import { bytes, clock, count, decimal, duration, instant, moment, NOTHING, percent, words, zone } from "@/design/format";
+import { CopyText } from "@/design/CopyText";
+import { bytes, clock, count, decimal, duration, moment, NOTHING, percent, words, zone } from "@/design/format";
 import { Icon } from "@/design/icons";
 import { Figure } from "@/design/Layout";
 import { DropdownMenu, Menu, MENU_ITEM, MenuItem, Modal, Pop } from "@/design/Panel";
@@ -19,6 +19,7 @@ import { Status } from "@/design/Status";
 import { progress, ROUNDS_BACK, speed } from "./figures";
 import type { News } from "./live";
 import { stateInWords } from "./moves";
+import { Moment } from "./parts";
 import { stop } from "./queries";
 import { isOver, type Artifact, type Round, type Workload } from "./types";
 
@@ -27,11 +28,12 @@ interface HeadProps {
   connection: StreamState;
   refused: Problem | null;
   rounds: readonly Round[];
+  waiting: boolean;
   add: (news: News) => void;
   showCheckpoints: () => void;
 }
 
-export function Head({ workload, connection, refused, rounds, add, showCheckpoints }: HeadProps): ReactNode {
+export function Head({ workload, connection, refused, rounds, waiting, add, showCheckpoints }: HeadProps): ReactNode {
   const role = useQuery(me).data?.team?.role;
   const mayRun = role !== "viewer";
   return (
@@ -53,7 +55,7 @@ export function Head({ workload, connection, refused, rounds, add, showCheckpoin
         </div>
       </div>
       {!mayRun && <p className="text-xs text-soft">You are a viewer in this team: you see its workloads, members stop and start them.</p>}
-      <Glance workload={workload} rounds={rounds} />
+      <Glance workload={workload} rounds={rounds} waiting={waiting} />
     </header>
   );
 }
@@ -70,11 +72,12 @@ function Connection({ state, refused, over }: { state: StreamState; refused: Pro
   );
 }
 
-function Glance({ workload, rounds }: { workload: Workload; rounds: readonly Round[] }): ReactNode {
+function Glance({ workload, rounds, waiting }: Pick<HeadProps, "workload" | "rounds" | "waiting">): ReactNode {
   const now = useNow();
   const done = progress(workload, now);
   const perS = isOver(workload) ? null : speed(rounds);
-  const ran = workload.started_at ? ((workload.ended_at ? Date.parse(workload.ended_at) : now) - Date.parse(workload.started_at)) / 1000 : null;
+  const until = workload.ended_at ? Date.parse(workload.ended_at) : now;
+  const ran = workload.started_at ? (until - Date.parse(workload.started_at)) / 1000 : null;
   const share = done.share === null ? "" : `${percent(done.share)}: ${count(done.merged)} of ${count(done.total)} samples`;
   return (
     <div className="mt-3">
@@ -83,7 +86,7 @@ function Glance({ workload, rounds }: { workload: Workload; rounds: readonly Rou
         <Figure label="Progress" value={percent(done.share)} about={done.total > 0 ? `${count(done.merged)} of ${count(done.total)} samples` : "samples are known once it trains"} />
         <Finish workload={workload} finishAt={done.finishAt} leftS={done.leftS} />
         <Figure label="Loss" value={decimal(workload.loss, 4)} about={workload.loss === null ? "not reported yet" : `newest, at step ${count(workload.step)}`} />
-        <Figure label="Throughput" value={decimal(perS)} unit="samples/s" about={perS === null ? (isOver(workload) ? "it has ended" : "known after a round") : `over the last ${ROUNDS_BACK} rounds`} />
+        <Figure label="Throughput" value={decimal(perS)} unit="samples/s" about={pace(perS, isOver(workload), waiting)} />
         <Figure label="Version" value={workload.version === null ? NOTHING : count(workload.version)} about={workload.resumes ? <Resumed {...workload.resumes} /> : "of the parameters"} />
         <Figure label={workload.ended_at ? "Ran for" : "Running for"} value={duration(ran)} about={workload.started_at ? <Since at={workload.started_at} /> : "not started yet"} />
       </dl>
@@ -91,8 +94,13 @@ function Glance({ workload, rounds }: { workload: Workload; rounds: readonly Rou
   );
 }
 
+function pace(perS: number | null, over: boolean, waiting: boolean): string {
+  if (perS !== null) return `over the last ${ROUNDS_BACK} rounds`;
+  return over ? "it has ended" : waiting ? "on its way" : "known after a round";
+}
+
 function Since({ at }: { at: string }): ReactNode {
-  return <>since <time dateTime={at} title={instant(at)}>{moment(at)}</time> {zone()}</>;
+  return <>since <Moment at={at} /> {zone()}</>;
 }
 
 function Resumed({ workload, version }: { workload: number; version: number | null }): ReactNode {
@@ -102,14 +110,14 @@ function Resumed({ workload, version }: { workload: number; version: number | nu
 
 function Finish({ workload, finishAt, leftS }: { workload: Workload; finishAt: string | null; leftS: number | null }): ReactNode {
   if (workload.ended_at) {
-    return <Figure label="Ended" value={<time dateTime={workload.ended_at} title={instant(workload.ended_at)}>{moment(workload.ended_at)}</time>} unit={zone()} about={words(workload.end_reason)} />;
+    return <Figure label="Ended" value={<Moment at={workload.ended_at} />} unit={zone()} about={words(workload.end_reason)} />;
   }
   if (!finishAt) return <Figure label="Time left" value={NOTHING} about="known once it trains" />;
   const soon = (leftS ?? 0) < 12 * 3600;
   return (
     <Figure
       label="Time left" value={duration(leftS)}
-      about={<>done <time dateTime={finishAt} title={instant(finishAt)}>{soon ? clock(finishAt).slice(0, 5) : moment(finishAt)}</time> {zone()}, as it goes now</>}
+      about={<>done <Moment at={finishAt} show={soon ? (at) => clock(at).slice(0, 5) : moment} /> {zone()}</>}
     />
   );
 }
@@ -117,18 +125,18 @@ function Finish({ workload, finishAt, leftS }: { workload: Workload; finishAt: s
 function Download({ artifact, workload }: { artifact: Artifact; workload: number }): ReactNode {
   return (
     <div className="flex items-center">
-      <a href={`/v1/artifacts/${artifact.id}/content`} download={artifact.name} className={`${buttonClass("primary")} no-underline`}>
+      <a href={`/v1/artifacts/${artifact.id}/content`} download={artifact.name} className={`${buttonClass(artifact.kind === "model" ? "primary" : "plain")} no-underline`}>
         <Icon name="download" /> Download {artifact.kind} <span className="font-normal">{bytes(artifact.size_bytes)}</span>
       </a>
       <Pop label={`About the ${artifact.kind}`} trigger={<IconButton label={`About the ${artifact.kind}`} icon="info" size="md" />} className="w-80">
         <dl className="grid grid-cols-[auto_1fr] items-center gap-x-3 gap-y-1.5 text-sm">
           <dt className="text-soft">File</dt><dd>{artifact.name}</dd>
           <dt className="text-soft">Version</dt><dd>{count(artifact.version)}</dd>
-          <dt className="text-soft">SHA-256</dt><dd><Copy text={artifact.sha256} shown={artifact.sha256.slice(0, 12)} label="Copy the SHA-256" /></dd>
+          <dt className="text-soft">SHA-256</dt><dd><CopyText text={artifact.sha256} shown={artifact.sha256.slice(0, 12)} label="Copy the SHA-256" /></dd>
           {Object.entries(artifact.metrics).map(([name, value]) => (
             <div key={name} className="contents"><dt className="text-soft">{name}</dt><dd>{typeof value === "number" ? decimal(value, 4) : String(value)}</dd></div>
           ))}
-          <dt className="text-soft">Terminal</dt><dd><Copy text={`yard pull ${workload}`} label="Copy the command" /></dd>
+          <dt className="text-soft">Terminal</dt><dd><CopyText text={`yard pull ${workload}`} label="Copy the command" /></dd>
         </dl>
       </Pop>
     </div>

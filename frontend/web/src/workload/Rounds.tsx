@@ -3,17 +3,19 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useMemo, useRef, useState, type ReactNode } from "react";
 import { Chart } from "@/design/chart-lazy";
-import { Copy } from "@/design/Copy";
+import { CopyText } from "@/design/CopyText";
 import { bytes, clock, count, decimal, duration, instant, NOTHING, percent, zone } from "@/design/format";
 import { Card, Empty, Figure, Loading } from "@/design/Layout";
 import { Drawer } from "@/design/Panel";
 import { Status } from "@/design/Status";
 import { roundLines } from "./curves";
 import { roundFigures } from "./figures";
-import { CELL, HEAD, Moment } from "./parts";
+import { CELL, HEAD, HEAD_NUM, Moment } from "./parts";
 import { isOver, type Contributor, type Round, type Workload } from "./types";
 
 const ROW_PX = 34;
+/** Merges take milliseconds, stalls of a slow link minutes. */
+const brief = (seconds: number | null): string => (seconds !== null && seconds < 1 ? `${count(Math.round(seconds * 1000))} ms` : duration(seconds));
 const COLUMNS = "grid grid-cols-[4.5rem_6.5rem_5.5rem_minmax(12rem,1fr)_6rem_6rem_5rem_5rem_4.5rem_5rem] items-center gap-x-3";
 
 export function Rounds({ workload, rounds, waiting }: { workload: Workload; rounds: readonly Round[]; waiting: boolean }): ReactNode {
@@ -71,6 +73,8 @@ function RoundTable({ rounds, look }: { rounds: readonly Round[]; look: (version
   return (
     <div className="rounded-lg border border-line bg-card">
       <div
+        // It scrolls, so it can be reached by keyboard.
+        // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
         ref={box} tabIndex={0} role="table" aria-label={`Rounds, newest first; times in ${zone()}`} aria-rowcount={rounds.length + 1}
         className="max-h-[28rem] overflow-auto -outline-offset-2"
       >
@@ -110,8 +114,8 @@ function RoundRow({ round, at, index, look }: { round: Round; at: number; index:
       <span role="cell" className="truncate" title={told(round.contributors)}>{told(round.contributors)}</span>
       <span role="cell" className="num">{bytesIn > 0 ? bytes(bytesIn) : NOTHING}</span>
       <span role="cell" className="num">{bytesOut > 0 ? bytes(bytesOut) : NOTHING}</span>
-      <span role="cell" className="num">{duration(stallS)}</span>
-      <span role="cell" className="num">{duration(round.merge_s)}</span>
+      <span role="cell" className="num">{brief(stallS)}</span>
+      <span role="cell" className="num">{brief(round.merge_s)}</span>
       <span role="cell" className="num">{round.codec || NOTHING}</span>
       <span role="cell" className="num">{decimal(loss, 4)}</span>
     </div>
@@ -136,8 +140,8 @@ function Details({ round }: { round: Round }): ReactNode {
       {round.contributors.length === 0 ? <p className="text-sm text-soft">Nobody has handed in yet.</p> : <Contributors round={round} />}
       {round.fingerprint && (
         <dl className="mt-4 grid grid-cols-[auto_1fr] items-center gap-x-3 gap-y-1.5 text-sm">
-          <dt className="text-soft">Parameters after it</dt><dd><Copy text={round.fingerprint} shown={round.fingerprint.slice(0, 16)} label="Copy the fingerprint" /></dd>
-          <dt className="text-soft">Update</dt><dd><Copy text={round.update_sha256} shown={round.update_sha256.slice(0, 16)} label="Copy the SHA-256 of the update" /></dd>
+          <dt className="text-soft">Parameters after it</dt><dd><CopyText text={round.fingerprint} shown={round.fingerprint.slice(0, 16)} label="Copy the fingerprint" /></dd>
+          <dt className="text-soft">Update</dt><dd><CopyText text={round.update_sha256} shown={round.update_sha256.slice(0, 16)} label="Copy the SHA-256 of the update" /></dd>
         </dl>
       )}
     </>
@@ -147,8 +151,8 @@ function Details({ round }: { round: Round }): ReactNode {
 const NUMBERS: readonly [string, (one: Contributor) => string, string?][] = [
   ["Samples", (one) => count(one.samples)], ["Steps", (one) => count(one.steps)], ["Loss", (one) => decimal(one.loss, 4)], ["Share", (one) => percent(one.share, 1)],
   ["Norm", (one) => decimal(one.norm, 4), "How far it moved the parameters"], ["Cosine", (one) => decimal(one.cosine, 3), "With the mean of the others"],
-  ["Size", (one) => bytes(one.size_bytes)], ["Train", (one) => duration(one.train_s)], ["Stall", (one) => duration(one.stall_s), "Of that, without a step"],
-  ["Put", (one) => duration(one.put_s), "To send it"], ["Fetch", (one) => duration(one.fetch_s), "Of the update before"],
+  ["Size", (one) => bytes(one.size_bytes)], ["Train", (one) => duration(one.train_s)], ["Stall", (one) => brief(one.stall_s), "Of that, without a step"],
+  ["Put", (one) => brief(one.put_s), "To send it"], ["Fetch", (one) => brief(one.fetch_s), "Of the update before"],
 ];
 
 function Contributors({ round }: { round: Round }): ReactNode {
@@ -159,7 +163,7 @@ function Contributors({ round }: { round: Round }): ReactNode {
         <thead className="border-b border-line">
           <tr>
             <th scope="col" className={HEAD}>Site</th><th scope="col" className={HEAD}>Status</th>
-            {NUMBERS.map(([name, , about]) => <th key={name} scope="col" className={`${HEAD} num`} title={about}>{name}</th>)}
+            {NUMBERS.map(([name, , about]) => <th key={name} scope="col" className={HEAD_NUM} title={about}>{name}</th>)}
           </tr>
         </thead>
         <tbody>

@@ -6,7 +6,7 @@ import { decimal, NOTHING, percent, plural, price, words, zone } from "@/design/
 import { Card, Empty } from "@/design/Layout";
 import { Badge, Status } from "@/design/Status";
 import { siteFigures, utilisation, type SiteFigures } from "./figures";
-import { CELL, HEAD, Moment } from "./parts";
+import { CELL, HEAD, HEAD_NUM, Moment } from "./parts";
 import { isDead, isOver, type Node, type Round, type Site, type Workload } from "./types";
 
 interface SitesProps {
@@ -51,7 +51,6 @@ function inShort(site: Site, figures: SiteFigures | undefined): string {
   const machines = site.nodes.filter((node) => !isDead(node));
   const told = [chipsOf(machines.length > 0 ? machines : site.nodes)];
   if (figures?.samplesPerS != null) told.push(`${decimal(figures.samplesPerS)} samples/s`);
-  if (figures?.share) told.push(`${percent(figures.share)} of the rounds`);
   if (figures?.utilisation != null) told.push(`${percent(figures.utilisation)} busy`);
   return told.join(" · ");
 }
@@ -88,7 +87,7 @@ function OneSite({ site, figures }: { site: Site; figures: SiteFigures | undefin
   const alive = site.nodes.filter((node) => !isDead(node));
   const dead = site.nodes.filter(isDead);
   return (
-    <Card title={<>{site.site} <span className="font-normal text-soft">{site.provider} {site.region}</span></>} aside={<Status state={site.state} />}>
+    <Card title={<>{site.site} {site.country && <span className="font-normal text-soft">{site.country}</span>}</>} aside={<Status state={site.state} />}>
       <div className="px-4 py-3">
         {site.why && <p className="mb-2 text-sm text-soft">{site.why}</p>}
         {!isClosed(site) && figures && <Figures figures={figures} />}
@@ -130,8 +129,8 @@ function Nodes({ nodes, label }: { nodes: readonly Node[]; label: string }): Rea
         <thead className="border-b border-line">
           <tr>
             {["Machine", "State", "Phase", "Accelerators", ...(market ? ["Market"] : [])].map((name) => <th key={name} scope="col" className={HEAD}>{name}</th>)}
-            <th scope="col" className={`${HEAD} num`}>Busy</th>
-            <th scope="col" className={`${HEAD} num`}>Per hour</th>
+            <th scope="col" className={HEAD_NUM}>Busy</th>
+            <th scope="col" className={HEAD_NUM}>Per hour</th>
             <th scope="col" className={HEAD}>Rented</th>
             <th scope="col" className={HEAD}>Given back</th>
           </tr>

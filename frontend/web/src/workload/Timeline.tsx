@@ -39,14 +39,14 @@ export function Timeline({ workload, events, names, waiting }: TimelineProps): R
           {entries.length === 0 && <Empty icon="clock" title={NOTHING_OF[filter][0]} about={NOTHING_OF[filter][1]} />}
           <ol>
             {entries.slice(0, most).map((entry, index) => (
-              <li key={entry.id} className="flex gap-3 py-1">
+              <li key={entry.id} className="flex gap-3 py-0.5">
                 <When at={entry.at} before={entries[index - 1]?.at} />
                 <Icon name={ICONS[entry.tone][0]} size={14} className={`mt-1 ${ICONS[entry.tone][1]}`} />
                 <div className="min-w-0 grow"><One entry={entry} names={names} /></div>
               </li>
             ))}
             {filter === "all" && entries.length <= most && (
-              <li className="flex gap-3 py-1">
+              <li className="flex gap-3 py-0.5">
                 <When at={workload.created_at} before={entries.at(-1)?.at} />
                 <Icon name="dot" size={14} className="mt-1 text-soft" />
                 <p className="text-sm">Ordered as quote {workload.quote}</p>
@@ -75,7 +75,7 @@ function When({ at, before }: { at: string; before: string | undefined }): React
 function One({ entry, names }: { entry: Entry; names: Names }): ReactNode {
   const [first] = entry.moves;
   if (entry.moves.length === 1 && first) {
-    if (!first.figures || Object.keys(first.figures).length === 0) return <p className="text-sm">{entry.text}</p>;
+    if (!first.figures || Object.keys(first.figures).length === 0) return <p className="min-h-6 text-sm">{entry.text}</p>;
     return (
       <details>
         <summary className="min-h-6 text-sm">{entry.text} <span className="text-xs text-soft">figures</span></summary>

@@ -2,7 +2,7 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
-import { useDeferredValue, useEffect, useMemo, type ReactNode } from "react";
+import { useEffect, useMemo, type ReactNode } from "react";
 import { Problem } from "@/api/client";
 import { Missing } from "@/app/Missing";
 import { count } from "@/design/format";
@@ -58,9 +58,7 @@ function useOlderRounds(id: number, { live, add }: LiveWorkload): void {
 }
 
 function Shown({ workload, told }: { workload: Workload; told: LiveWorkload }): ReactNode {
-  const { add } = told;
-  // What is typed and pressed goes before what comes.
-  const live = useDeferredValue(told.live);
+  const { live, add } = told;
   const { tab = "timeline" } = route.useSearch();
   const navigate = useNavigate({ from: "/workloads/$id" });
   const show = (name: TabName) => void navigate({ search: { tab: name }, replace: true, resetScroll: false });
@@ -73,7 +71,7 @@ function Shown({ workload, told }: { workload: Workload; told: LiveWorkload }): 
 
   return (
     <div className="flex flex-col gap-4">
-      <Head workload={workload} connection={told.connection} refused={told.refused} rounds={live.rounds} add={add} showCheckpoints={() => show("checkpoints")} />
+      <Head workload={workload} connection={told.connection} refused={told.refused} rounds={live.rounds} waiting={waiting} add={add} showCheckpoints={() => show("checkpoints")} />
       <div className="grid gap-4 xl:grid-cols-[minmax(0,1fr)_21rem]">
         <Curves workload={workload} live={live} marks={marks} waiting={waiting} />
         <div className="flex min-w-0 flex-col gap-4 max-xl:sm:grid max-xl:sm:grid-cols-2">

@@ -5,7 +5,7 @@ import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { Bar } from "@/design/Bar";
 import { Button, buttonClass } from "@/design/Button";
-import { Copy } from "@/design/Copy";
+import { CopyText } from "@/design/CopyText";
 import { Select } from "@/design/Field";
 import { decimal, duration, NOTHING, percent, plural, usd, words, zone } from "@/design/format";
 import { Icon } from "@/design/icons";
@@ -21,6 +21,7 @@ import { isOver, type Workload } from "./types";
 const route = getRouteApi("/own/workloads");
 const FILTERS = [["", "All states"] as const, ...STATES.map((state) => [state, words(state)] as const)];
 const HEAD = "px-3 py-2 text-left label-caps whitespace-nowrap";
+const HEAD_NUM = "px-3 py-2 num label-caps whitespace-nowrap";
 const CELL = "px-3 py-2 align-top";
 
 export function WorkloadsPage(): ReactNode {
@@ -64,8 +65,8 @@ function Table({ rows }: { rows: readonly Workload[] }): ReactNode {
             <th scope="col" className={HEAD}>State</th>
             <th scope="col" className={`${HEAD} max-lg:hidden`}>Sites</th>
             <th scope="col" className={`${HEAD} max-sm:hidden`}>Progress</th>
-            <th scope="col" className={`${HEAD} num max-md:hidden`}>Loss</th>
-            <th scope="col" className={`${HEAD} num`}>Cost <span className="font-normal">of budget, USD</span></th>
+            <th scope="col" className={`${HEAD_NUM} max-md:hidden`}>Loss</th>
+            <th scope="col" className={HEAD_NUM}>Cost <span className="font-normal">of budget, USD</span></th>
             <th scope="col" className={`${HEAD} max-lg:hidden`}>Started</th>
             <th scope="col" className={`${HEAD} max-md:hidden`}>Finish <span className="font-normal">{zone()}</span></th>
           </tr>
@@ -98,7 +99,7 @@ function Row({ row, now }: { row: Workload; now: number }): ReactNode {
           </div>
         )}
       </td>
-      <td className={`${CELL} num max-md:hidden`}>{decimal(row.loss, 3)}</td>
+      <td className={`${CELL} num whitespace-nowrap max-md:hidden`}>{decimal(row.loss, 3)}</td>
       <td className={`${CELL} num whitespace-nowrap`}>
         <span className={overBudget ? "font-medium text-bad" : ""}>{usd(spent)}</span> <span className="text-soft">of {usd(row.budget_usd)}</span>
         {overBudget && <span className="block text-xs text-bad">over budget</span>}
@@ -115,7 +116,7 @@ function Row({ row, now }: { row: Workload; now: number }): ReactNode {
 
 function Sites({ row, open }: { row: Workload; open: readonly string[] }): ReactNode {
   if (isOver(row)) return <span className="text-soft">{row.sites.length > 0 ? `${plural(new Set(row.sites.map((site) => site.site)).size, "site")} used` : NOTHING}</span>;
-  if (open.length === 0) return <span className="text-soft">none yet</span>;
+  if (open.length === 0) return <span className="text-soft">{row.started_at ? "none now" : "none yet"}</span>;
   return <span className="block max-w-56 truncate" title={open.join(", ")}>{open.length > 2 ? `${open[0]} and ${open.length - 1} more` : open.join(", ")}</span>;
 }
 
@@ -143,7 +144,7 @@ function Nothing({ state, beyond }: { state: string; beyond: boolean }): ReactNo
   return (
     <Empty icon="runs" title="Nothing was run yet" about="Launch a script here, or try the example from a terminal: a small language model, trained at two sites for a few cents.">
       <Link to="/launch" className={`${buttonClass("primary")} no-underline`}><Icon name="launch" /> Launch a workload</Link>
-      <Copy text="yard run examples/tiny_gpt.py --gpu CPU --sites 2 --budget 1" label="Copy the command" />
+      <CopyText text="yard run examples/tiny_gpt.py --gpu CPU --sites 2 --budget 1" label="Copy the command" />
     </Empty>
   );
 }

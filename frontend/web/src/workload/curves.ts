@@ -110,8 +110,8 @@ export function throughputLines(rounds: readonly Round[], place: Place): Drawn {
     for (const site of here.keys()) if (!sites.has(site)) sites.set(site, []);
     for (const [site, samples] of sites) samples.push({ x, y: here.get(site) ?? 0 });
   }
-  const busiest = [...sites].filter(([, samples]) => samples.some((one) => one.y > 0)).map(([site, samples]) => [site, untilLast(samples)] as const);
-  const shown = sites.size > 1 ? busiest.sort((a, b) => lastX(b[1]) - lastX(a[1])).slice(0, LINES_MAX - 1) : [];
+  const ended = [...sites].map(([site, samples]) => [site, untilLast(samples)] as const);
+  const shown = ended.length > 1 ? ended.sort((a, b) => lastX(b[1]) - lastX(a[1])).slice(0, LINES_MAX - 1) : [];
   return drawn([["All sites", all], ...shown]);
 }
 
@@ -212,7 +212,7 @@ export function onlyPositive(given: Drawn): Drawn {
   return {
     xs: given.xs,
     lines: given.lines.map((line) => ({
-      ...line, values: positive(line.values) ?? [], ...(line.low && line.high ? { low: positive(line.low), high: positive(line.high) } : {}),
+      ...line, values: positive(line.values) ?? [], low: positive(line.low), high: positive(line.high),
     })),
   };
 }

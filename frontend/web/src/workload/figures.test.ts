@@ -21,7 +21,8 @@ const usage = (chips: (number | null)[], cpu: number | null = 50) => ({
 
 describe("a site", () => {
   it("has its figures of the last rounds, and a share of nothing where it was out", () => {
-    const rounds = [...Array.from({ length: 6 }, (_, version) => round(version, version === 5 ? [given(2)] : [given(1), given(2)])), round(6, [given(1)], false)];
+    const closed = Array.from({ length: 6 }, (_, version) => round(version, version === 5 ? [given(2)] : [given(1), given(2)]));
+    const rounds = [...closed, round(6, [given(1)], false)];
     expect(siteFigures(site, rounds)).toEqual({ samplesPerS: 10, share: 0.4, loss: 2, stall: 0.1, utilisation: null });
   });
   it("of whom nothing is known has none", () =>
@@ -44,7 +45,9 @@ describe("a workload", () => {
     sites: [{ ...site, nodes: [node(), node({ closed_at: "2026-11-26T12:30:00Z" }), node({ opened_at: null })] }],
   } as unknown as Workload;
   it("costs what its open machines do", () =>
-    expect(costs(workload)).toEqual({ spent: 2, budget: 10, forecast: 4, perHour: 1.5, overBudget: false, bar: { spent: 0.2, forecast: 0.4, budget: 1 } }));
+    expect(costs(workload)).toEqual({
+      spent: 2, budget: 10, forecast: 4, perHour: 1.5, overBudget: false, bar: { spent: 0.2, forecast: 0.4, budget: 1 },
+    }));
   it("that goes beyond its budget has a bar of what it will cost", () =>
     expect(costs({ ...workload, forecast: { finish_at: null, cost_usd: "20", over_budget: true } }).bar).toEqual({ spent: 0.1, forecast: 1, budget: 0.5 }));
   it("of which nobody knows the end", () => {

@@ -26,6 +26,11 @@ describe("a search", () => {
   it("takes a large letter at its word", () => expect(hits(lines, matcher("Loss", false).pattern)).toEqual([0]));
   it("takes signs at their word", () => expect(hits(lines, matcher("(nan)", false).pattern)).toEqual([1]));
   it("takes an expression", () => expect(hits(lines, matcher("loss \\d|^not", true).pattern)).toEqual([0, 2]));
+  it("leaves its pattern as it was for those who mark the hits", () => {
+    const { pattern } = matcher("loss", false);
+    hits([line("much text before the loss")], pattern);
+    expect(parts("loss", pattern)).toEqual(["", "loss", ""]);
+  });
   it("says what is wrong with one", () => expect(matcher("(", true).error).toContain("brackets"));
   it("for nothing finds nothing", () => expect(hits(lines, matcher("", false).pattern)).toEqual([]));
   it("cuts the text at its hits", () => expect(parts("a loss, a Loss", matcher("loss", false).pattern)).toEqual(["a ", "loss", ", a ", "Loss", ""]));

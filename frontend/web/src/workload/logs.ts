@@ -51,8 +51,8 @@ export function hits(lines: readonly LogLine[], pattern: RegExp | null): number[
   if (pattern === null) return [];
   const found: number[] = [];
   lines.forEach((line, index) => {
-    pattern.lastIndex = 0;
-    if (pattern.test(plain(line))) found.push(index);
+    // Unlike test(), this leaves the pattern as it was.
+    if (plain(line).search(pattern) >= 0) found.push(index);
   });
   return found;
 }

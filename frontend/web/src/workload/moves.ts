@@ -32,7 +32,7 @@ export interface Told {
 }
 
 const WORKLOAD: Record<string, [string, Tone]> = {
-  placing: ["Machines were found", "work"], starting: ["Placed", "work"], running: ["All its sites train", "good"],
+  placing: ["It gets new machines", "work"], starting: ["Placed", "work"], running: ["All its sites train", "good"],
   recovering: ["Every site is lost; it waits for machines", "bad"], stopping: ["It stops", "warn"],
   succeeded: ["Succeeded", "good"], failed: ["Failed", "bad"], cancelled: ["Cancelled", "calm"],
 };

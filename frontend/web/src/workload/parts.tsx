@@ -5,6 +5,7 @@ import { instant, moment, NOTHING } from "@/design/format";
 
 /** Cells of a table without columns of its own width. */
 export const HEAD = "py-1.5 pr-4 text-left label-caps whitespace-nowrap last:pr-0";
+export const HEAD_NUM = "py-1.5 pr-4 num label-caps whitespace-nowrap last:pr-0";
 export const CELL = "py-1.5 pr-4 align-top whitespace-nowrap last:pr-0";
 
 /** A moment in the zone of who looks; in full on hover. */

@@ -33,6 +33,9 @@ export interface Site {
   site: string;
   provider: string;
   region: string;
+  country?: string;
+  latitude?: number | null;
+  longitude?: number | null;
   state: string;
   why: string;
   nodes: Node[];

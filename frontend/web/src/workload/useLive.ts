@@ -1,9 +1,11 @@
-/** The page's share of the stream: opened with the page, taken in once a frame, however much comes. */
+/** The page's share of the stream: opened with the page, taken in once a frame at most, however much comes. */
 
 import { useCallback, useEffect, useRef, useState } from "react";
 import { Problem } from "@/api/client";
 import { openStream, type StreamState } from "@/api/stream";
 import { EMPTY, KINDS, take, type Live, type News } from "./live";
+
+const LONGEST_PAUSE_MS = 1000;
 
 export interface LiveWorkload {
   live: Live;
@@ -21,16 +23,27 @@ export function useLive(id: number): LiveWorkload {
   const [refused, setRefused] = useState<Problem | null>(null);
   const queue = useRef<News[]>([]);
   const frame = useRef(0);
+  const timer = useRef(0);
+  const began = useRef(0);
+  const took = useRef(0);
+
+  // A slow machine draws less often: at least half of its time is left for who uses the page.
+  useEffect(() => {
+    took.current = performance.now() - began.current;
+  }, [live]);
 
   const add = useCallback((news: News) => {
     queue.current.push(news);
-    if (frame.current !== 0) return;
-    frame.current = requestAnimationFrame(() => {
-      frame.current = 0;
-      const news = queue.current;
-      queue.current = [];
-      setLive((before) => take(before, news));
-    });
+    if (queue.current.length > 1) return;
+    const pause = Math.min(LONGEST_PAUSE_MS, began.current + 2 * took.current - performance.now());
+    timer.current = window.setTimeout(() => {
+      frame.current = requestAnimationFrame(() => {
+        const news = queue.current;
+        queue.current = [];
+        began.current = performance.now();
+        setLive((before) => take(before, news));
+      });
+    }, Math.max(0, pause));
   }, []);
 
   useEffect(() => {
@@ -43,8 +56,8 @@ export function useLive(id: number): LiveWorkload {
     });
     return () => {
       close();
+      window.clearTimeout(timer.current);
       cancelAnimationFrame(frame.current);
-      frame.current = 0;
       queue.current = [];
     };
   }, [id, add]);

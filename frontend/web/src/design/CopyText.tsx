@@ -3,7 +3,7 @@
 import { useEffect, useState, type ReactNode } from "react";
 import { IconButton } from "./Button";
 
-export function CopyButton({ text, label }: { text: string; label: string }): ReactNode {
+export function CopyIcon({ text, label }: { text: string; label: string }): ReactNode {
   const [done, setDone] = useState(false);
 
   useEffect(() => {
@@ -26,11 +26,11 @@ export function CopyButton({ text, label }: { text: string; label: string }): Re
 }
 
 /** A command or a hash, to be copied. */
-export function Copy({ text, shown = text, label }: { text: string; shown?: string; label: string }): ReactNode {
+export function CopyText({ text, shown = text, label }: { text: string; shown?: string; label: string }): ReactNode {
   return (
     <span className="inline-flex max-w-full items-center gap-0.5">
       <code className="min-w-0 truncate rounded-sm bg-sunk px-1.5 py-0.5 font-mono text-xs" title={text}>{shown}</code>
-      <CopyButton text={text} label={label} />
+      <CopyIcon text={text} label={label} />
     </span>
   );
 }
