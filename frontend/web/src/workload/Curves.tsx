@@ -8,7 +8,7 @@ import { clock, count, decimal, instant, moment, words } from "@/design/format";
 import { Icon, type IconName } from "@/design/icons";
 import { Card } from "@/design/Layout";
 import { Segmented } from "@/design/Segmented";
-import { isLoss, onlyPositive, placeOn, sitesLeftOut, throughputLines, valueLines, valueNames, type Axis, type Drawn, type Place } from "./curves";
+import { aligned, isLoss, onlyPositive, placeOn, sitesLeftOut, throughputLines, valueLines, valueNames, type Axis, type Drawn, type Place } from "./curves";
 import type { Live } from "./live";
 import type { Marked } from "./moves";
 import { isOver, type Workload } from "./types";
@@ -37,8 +37,9 @@ export function Curves({ workload, live, marks, waiting }: CurvesProps): ReactNo
   const shown = useMemo(() => marks.slice(-MARKS_MAX), [marks]);
   const names = useMemo(() => valueNames(live.metrics), [live.metrics]);
   const place = usePlace(axis, live, workload.samples.merged);
-  const values = useValues({ live, names, value, bySite: by === "site", log: scale === "log", place });
-  const throughput = useMemo(() => throughputLines(live.rounds, place), [live.rounds, place]);
+  const reported = useValues({ live, names, value, bySite: by === "site", log: scale === "log", place });
+  const merged = useMemo(() => throughputLines(live.rounds, place), [live.rounds, place]);
+  const [values, throughput] = useMemo(() => aligned(reported, merged) as [Drawn, Drawn], [reported, merged]);
   const drawnMarks = useMarks(marks.length - shown.length, shown, looked, place);
   const left = sitesLeftOut(live.rounds);
 

@@ -50,7 +50,7 @@ export function LogLines({ lines, pattern, at, goesOn, several }: LogLinesProps)
         // It scrolls, so it can be reached by keyboard.
         // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
         ref={box} tabIndex={0} role="log" aria-live="off" aria-label={`Logs, oldest first; times in ${zone()}`}
-        onScroll={({ currentTarget: { scrollHeight, scrollTop, clientHeight } }) => setFollowing(scrollHeight - scrollTop - clientHeight <= AT_END_PX)}
+        onScroll={({ currentTarget }) => setFollowing(isAtEnd(currentTarget))}
         className="h-[min(34rem,70vh)] overflow-auto rounded-b-lg bg-sunk font-mono text-xs -outline-offset-2"
       >
         <div className="relative" style={{ height: rows.getTotalSize() }}>
@@ -69,6 +69,8 @@ export function LogLines({ lines, pattern, at, goesOn, several }: LogLinesProps)
     </div>
   );
 }
+
+const isAtEnd = ({ scrollHeight, scrollTop, clientHeight }: Element): boolean => scrollHeight - scrollTop - clientHeight <= AT_END_PX;
 
 interface LineProps {
   line: LogLine;
@@ -95,6 +97,6 @@ function Found({ text, pattern }: { text: string; pattern: RegExp | null }): Rea
   // A line without any text still takes its line.
   if (text === "") return "\u00a0";
   return parts(text, pattern).map((part, index) => (
-    index % 2 === 1 ? <mark key={index} className="rounded-xs bg-warn px-px text-card">{part}</mark> : part
+    index % 2 === 1 ? <mark key={index} className="rounded-xs bg-warn text-card">{part}</mark> : part
   ));
 }

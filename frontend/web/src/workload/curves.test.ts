@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { onlyPositive, placeOn, throughputLines, valueLines, valueNames } from "./curves";
+import { aligned, onlyPositive, placeOn, throughputLines, valueLines, valueNames } from "./curves";
 import type { Point } from "./live";
 import type { Contributor, Round } from "./types";
 
@@ -50,6 +50,15 @@ describe("values", () => {
     const { lines } = onlyPositive({ xs: [1, 2], lines: [{ label: "a", values: [0, 2], low: [-1, 1], high: [1, 3] }] });
     expect(lines[0]).toEqual({ label: "a", values: [null, 2], low: [null, 1], high: [1, 3] });
   });
+});
+
+it("two charts reach from the same begin to the same end", () => {
+  const [a, b, c] = aligned(
+    { xs: [1, 2], lines: [{ label: "a", values: [5, 6], low: [4, 5], high: [6, 7] }] }, { xs: [2, 4], lines: [{ label: "b", values: [7, 8] }] },
+    { xs: [], lines: [] },
+  );
+  expect([a?.xs, a?.lines[0]?.values, a?.lines[0]?.low, b?.xs, b?.lines[0]?.values, c?.xs])
+    .toEqual([[1, 2, 4], [5, 6, null], [4, 5, null], [1, 2, 4], [null, 7, 8], []]);
 });
 
 describe("samples as the axis", () => {

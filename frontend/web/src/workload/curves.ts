@@ -206,6 +206,24 @@ function binWidth(span: number, room: number): number {
 
 const seconds = (at: string): number => Date.parse(at) / 1000;
 
+/** The same from end to end for both, so that what stands above each other happened together. */
+export function aligned(...all: Drawn[]): Drawn[] {
+  const ends = all.flatMap(({ xs }) => (xs.length > 0 ? [xs[0] as number, xs.at(-1) as number] : []));
+  const [low, high] = [Math.min(...ends), Math.max(...ends)];
+  return all.map((given) => {
+    if (given.xs.length === 0) return given;
+    const before = low < (given.xs[0] as number);
+    const after = high > (given.xs.at(-1) as number);
+    const longer = (values: readonly (number | null)[]) => [...(before ? [null] : []), ...values, ...(after ? [null] : [])];
+    return {
+      xs: [...(before ? [low] : []), ...given.xs, ...(after ? [high] : [])],
+      lines: given.lines.map((line) => ({
+        ...line, values: longer(line.values), ...(line.low && line.high ? { low: longer(line.low), high: longer(line.high) } : {}),
+      })),
+    };
+  });
+}
+
 /** A loss of zero has no place on a logarithmic axis. */
 export function onlyPositive(given: Drawn): Drawn {
   const positive = (values: readonly (number | null)[] | undefined) => values?.map((one) => (one !== null && one > 0 ? one : null));
