@@ -54,17 +54,19 @@ function ArtifactTable({ workload, rows }: { workload: Workload; rows: readonly 
         <thead className="border-b border-line">
           <tr>
             <th scope="col" className={HEAD}>File</th><th scope="col" className={HEAD}>Kind</th><th scope="col" className={HEAD_NUM}>Version</th>
-            <th scope="col" className={HEAD}>Metrics</th><th scope="col" className={HEAD_NUM}>Size</th><th scope="col" className={HEAD}>Kept</th>
+            <th scope="col" className={HEAD_NUM}>Size</th><th scope="col" className={HEAD}>Kept</th>
             <th scope="col" className={HEAD}>SHA-256</th><th scope="col" className={HEAD}><span className="sr-only">What can be done</span></th>
           </tr>
         </thead>
         <tbody>
           {rows.map((one) => (
             <tr key={one.id} className="border-b border-line last:border-0">
-              <th scope="row" className={`${CELL} text-left font-normal`}>{one.name}</th>
+              <th scope="row" className={`${CELL} text-left font-normal`}>
+                {one.name}
+                {metrics(one) && <span className="block text-xs text-soft">{metrics(one)}</span>}
+              </th>
               <td className={CELL}><Badge tone={one.kind === "model" ? "good" : "calm"} icon={one.kind === "model" ? "check" : "file"}>{one.kind === "model" ? "Model" : "Checkpoint"}</Badge></td>
               <td className={`${CELL} num`}>{count(one.version)}</td>
-              <td className={CELL}>{Object.entries(one.metrics).map(([name, value]) => `${name} ${typeof value === "number" ? decimal(value, 4) : String(value)}`).join(", ") || <span className="text-soft">none</span>}</td>
               <td className={`${CELL} num`}>{bytes(one.size_bytes)}</td>
               <td className={CELL}><Moment at={one.created_at} /></td>
               <td className={`${CELL} py-0.5!`}><CopyText text={one.sha256} shown={one.sha256.slice(0, 8)} label={`Copy the SHA-256 of ${one.name}`} /></td>
@@ -75,6 +77,10 @@ function ArtifactTable({ workload, rows }: { workload: Workload; rows: readonly 
       </table>
     </div>
   );
+}
+
+function metrics({ metrics }: Artifact): string {
+  return Object.entries(metrics).map(([name, value]) => `${name} ${typeof value === "number" ? decimal(value, 4) : String(value)}`).join(", ");
 }
 
 function Actions({ workload, artifact }: { workload: Workload; artifact: Artifact }): ReactNode {

@@ -20,10 +20,10 @@ export function Cost({ workload }: { workload: Workload }): ReactNode {
   const over = isOver(workload);
   const text = `${usd(spent)} of ${usd(budget)} spent${forecast === null ? "" : `, ${usd(forecast)} expected at the end`}`;
   return (
-    <Card title="Cost" aside={<Button size="sm" kind="quiet" onClick={() => setOpen(true)}>Bill</Button>}>
+    <Card title="Cost in USD" aside={<Button size="sm" kind="quiet" onClick={() => setOpen(true)}>Bill</Button>}>
       <div className="px-4 py-3">
         <dl className="mb-2 grid grid-cols-3 gap-3">
-          <Figure label={over ? "Spent" : "So far"} value={usd(spent)} unit="USD" />
+          <Figure label={over ? "Spent" : "So far"} value={usd(spent)} />
           <Figure label="At the end" value={over ? usd(spent) : usd(forecast)} tone={overBudget ? "bad" : undefined} about={over ? "as it ended" : forecast === null ? "not known yet" : "forecast"} />
           <Figure label="Budget" value={usd(budget)} about={budget > 0 ? `${percent(spent / budget)} used` : undefined} />
         </dl>

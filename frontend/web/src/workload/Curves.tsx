@@ -174,7 +174,7 @@ function MarkList({ waiting, marks, before, looked, look }: MarkListProps): Reac
     <div className="h-32 overflow-y-auto border-t border-line px-2 py-1.5">
       <h3 className="sr-only">Moves that are marked in the curves</h3>
       {before > 0 && <p className="px-2 text-xs text-soft">The newest {marks.length} of {before + marks.length}; all are in the timeline.</p>}
-      {marks.length === 0 && !waiting && <p className="px-2 text-xs text-soft">No moves so far: sites that come, go or are lost are marked in the curves and told here.</p>}
+      {marks.length === 0 && !waiting && <p className="px-2 text-xs text-soft">No moves: sites that come, go or are lost are marked in the curves and told here.</p>}
       <ol>
         {marks.map((mark, index) => (
           <li key={mark.id}>

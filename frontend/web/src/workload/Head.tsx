@@ -75,7 +75,8 @@ function Connection({ state, refused, over }: { state: StreamState; refused: Pro
 function Glance({ workload, rounds, waiting }: Pick<HeadProps, "workload" | "rounds" | "waiting">): ReactNode {
   const now = useNow();
   const done = progress(workload, now);
-  const perS = isOver(workload) ? null : speed(rounds);
+  const over = isOver(workload);
+  const perS = speed(rounds, over ? rounds.length : ROUNDS_BACK);
   const until = workload.ended_at ? Date.parse(workload.ended_at) : now;
   const ran = workload.started_at ? (until - Date.parse(workload.started_at)) / 1000 : null;
   const share = done.share === null ? "" : `${percent(done.share)}: ${count(done.merged)} of ${count(done.total)} samples`;
@@ -86,7 +87,7 @@ function Glance({ workload, rounds, waiting }: Pick<HeadProps, "workload" | "rou
         <Figure label="Progress" value={percent(done.share)} about={done.total > 0 ? `${count(done.merged)} of ${count(done.total)} samples` : "samples are known once it trains"} />
         <Finish workload={workload} finishAt={done.finishAt} leftS={done.leftS} />
         <Figure label="Loss" value={decimal(workload.loss, 4)} about={workload.loss === null ? "not reported yet" : `newest, at step ${count(workload.step)}`} />
-        <Figure label="Throughput" value={decimal(perS)} unit="samples/s" about={pace(perS, isOver(workload), waiting)} />
+        <Figure label="Throughput" value={decimal(perS)} unit={perS === null ? undefined : "samples/s"} about={pace(perS, over, waiting)} />
         <Figure label="Version" value={workload.version === null ? NOTHING : count(workload.version)} about={workload.resumes ? <Resumed {...workload.resumes} /> : "of the parameters"} />
         <Figure label={workload.ended_at ? "Ran for" : "Running for"} value={duration(ran)} about={workload.started_at ? <Since at={workload.started_at} /> : "not started yet"} />
       </dl>
@@ -95,8 +96,8 @@ function Glance({ workload, rounds, waiting }: Pick<HeadProps, "workload" | "rou
 }
 
 function pace(perS: number | null, over: boolean, waiting: boolean): string {
-  if (perS !== null) return `over the last ${ROUNDS_BACK} rounds`;
-  return over ? "it has ended" : waiting ? "on its way" : "known after a round";
+  if (perS !== null) return over ? "over all rounds" : `over the last ${ROUNDS_BACK} rounds`;
+  return waiting ? "on its way" : over ? "no round was closed" : "known after a round";
 }
 
 function Since({ at }: { at: string }): ReactNode {

@@ -3,12 +3,13 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { memo, useEffect, useRef, useState, type ReactNode } from "react";
 import { Button } from "@/design/Button";
-import { clock, instant, zone } from "@/design/format";
+import { clock, zone } from "@/design/format";
 import { parts, plain } from "./logs";
 import type { LogLine } from "./types";
 
 const LINE_PX = 20;
 const AT_END_PX = 24;
+const LEAST_PX = 160;
 
 interface LogLinesProps {
   lines: readonly LogLine[];
@@ -51,7 +52,8 @@ export function LogLines({ lines, pattern, at, goesOn, several }: LogLinesProps)
         // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
         ref={box} tabIndex={0} role="log" aria-live="off" aria-label={`Logs, oldest first; times in ${zone()}`}
         onScroll={({ currentTarget }) => setFollowing(isAtEnd(currentTarget))}
-        className="h-[min(34rem,70vh)] overflow-auto rounded-b-lg bg-sunk font-mono text-xs -outline-offset-2"
+        className="overflow-auto rounded-b-lg bg-sunk font-mono text-xs -outline-offset-2"
+        style={{ height: `min(34rem, 70vh, ${Math.max(LEAST_PX, rows.getTotalSize())}px)` }}
       >
         <div className="relative" style={{ height: rows.getTotalSize() }}>
           {rows.getVirtualItems().map((item) => (
@@ -82,10 +84,10 @@ interface LineProps {
 const Line = memo(function Line({ line, pattern, isLooked, several }: LineProps): ReactNode {
   const where = several ? `${line.site} ${line.host ?? ""}` : (line.host ?? line.site);
   return (
-    <div className={`flex gap-3 px-3 py-0.5 leading-4 ${isLooked ? "bg-accent-wash" : "hover:bg-hover"}`}>
-      <time dateTime={line.at} title={instant(line.at)} className="shrink-0 text-soft tabular-nums">{clock(line.at)}</time>
-      <span className="w-28 shrink-0 truncate text-soft max-md:hidden" title={where}>{where}</span>
-      <span className={`min-w-0 whitespace-pre-wrap ${line.stream === "stderr" ? "text-warn" : ""}`}>
+    <div className={`flex gap-3 border-l-2 px-3 py-0.5 leading-4 ${line.stream === "stderr" ? "border-warn" : "border-transparent"} ${isLooked ? "bg-accent-wash" : "hover:bg-hover"}`}>
+      <time dateTime={line.at} title={line.at} className="shrink-0 text-soft tabular-nums">{clock(line.at)}</time>
+      <span className={`shrink-0 truncate text-soft max-md:hidden ${several ? "w-52" : "w-28"}`} title={where}>{where}</span>
+      <span className="min-w-0 whitespace-pre-wrap">
         {line.stream === "stderr" && <span className="sr-only">stderr: </span>}
         <Found text={plain(line)} pattern={pattern} />
       </span>

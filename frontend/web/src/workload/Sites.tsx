@@ -5,6 +5,7 @@ import { Button } from "@/design/Button";
 import { decimal, NOTHING, percent, plural, price, words, zone } from "@/design/format";
 import { Card, Empty } from "@/design/Layout";
 import { Badge, Status } from "@/design/Status";
+import { SitesMap } from "./SitesMap";
 import { siteFigures, utilisation, type SiteFigures } from "./figures";
 import { CELL, HEAD, HEAD_NUM, Moment } from "./parts";
 import { isDead, isOver, type Node, type Round, type Site, type Workload } from "./types";
@@ -43,6 +44,7 @@ export function SitesAtAGlance({ workload, rounds, showAll }: SitesProps & { sho
         </ul>
       )}
       {open.length > 0 && closed > 0 && <p className="border-t border-line px-4 py-2 text-xs text-soft">{plural(closed, "site")} before, closed.</p>}
+      <SitesMap sites={workload.sites} />
     </Card>
   );
 }

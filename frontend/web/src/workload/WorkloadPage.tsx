@@ -23,6 +23,9 @@ import { Timeline } from "./Timeline";
 import type { Workload } from "./types";
 import { useLive, type LiveWorkload } from "./useLive";
 
+// On its way while the page is: there are curves on every one.
+void import("@/design/Chart");
+
 const route = getRouteApi("/own/workloads/$id");
 
 export function WorkloadPage(): ReactNode {

@@ -116,9 +116,9 @@ export function roundFigures(round: Round): RoundFigures {
 
 export const sum = (values: readonly number[]): number => values.reduce((all, one) => all + one, 0);
 
-/** Samples a second of all sites over the last rounds; null before the first has closed. */
-export function speed(rounds: readonly Round[]): number | null {
-  const last = closedRounds(rounds).slice(-ROUNDS_BACK);
+/** Samples a second of all sites over so many last rounds; null before the first has closed. */
+export function speed(rounds: readonly Round[], back: number): number | null {
+  const last = closedRounds(rounds).slice(-back);
   const [first, newest] = [last[0], last.at(-1)];
   if (!first || !newest) return null;
   const took = (Date.parse(newest.closed_at as string) - Date.parse(first.opened_at)) / 1000;

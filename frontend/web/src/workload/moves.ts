@@ -44,6 +44,9 @@ const LEASE: Record<string, [string, Tone]> = {
   booting: ["was rented and boots", "work"], held: ["is up", "good"], releasing: ["is given back", "calm"],
   released: ["was given back", "calm"], refused: ["was refused", "warn"], lost: ["was lost", "bad"],
 };
+/** How sites leave when nothing is wrong, and when a machine is. */
+const DONE = /^(the script ended|the model is saved|the workload stops)/;
+const LOST = /^(lost a machine|a machine was refused)/;
 const ROUND: Record<string, [string, Tone]> = { closed: ["A round was merged", "calm"], abandoned: ["A round came to nothing", "warn"] };
 
 /** One event in one sentence. The broker's own words say why. */
@@ -53,7 +56,8 @@ export function tell(move: Move, names: Names): Told {
   if (move.subject === "workload") return withWhy(WORKLOAD[move.to] ?? [words(move.to), "calm"], move.why);
   if (move.subject === "round") return withWhy(ROUND[move.to] ?? [words(move.to), "calm"], move.why);
   const known = move.subject === "placement" ? PLACEMENT : LEASE;
-  const [verb, tone] = known[move.to] ?? [`is ${words(move.to).toLowerCase()}`, "calm"];
+  const [verb, usual] = known[move.to] ?? [`is ${words(move.to).toLowerCase()}`, "calm"];
+  const tone = move.to === "draining" && DONE.test(move.why) ? "calm" : usual;
   return withWhy([`${subjectOf(move, names)} ${verb}`, tone], move.subject === "placement" && move.to === "closed" ? "" : move.why);
 }
 
@@ -86,9 +90,6 @@ export interface Marked {
   tone: NonNullable<Mark["tone"]>;
 }
 
-/** How sites leave when nothing is wrong. */
-const DONE = /^(the script ended|the model is saved|the workload stops)/;
-const LOST = /^(lost a machine|a machine was refused)/;
 
 /** The moves that bend a curve: sites that came and left after the start, lost machines, notices, the policy's moves, the stop. */
 export function marksOf(events: readonly Move[], names: Names): Marked[] {
@@ -156,6 +157,8 @@ export function timeline(events: readonly Move[], names: Names, filter: Filter):
 }
 
 function passes(move: Move, filter: Filter): boolean {
+  // Each run leaves the round behind that it had opened for more.
+  if (move.subject === "round" && move.to === "abandoned" && move.why === "the workload has ended") return false;
   if (filter === "decisions") return isDecision(move);
   if (filter === "moves") return move.subject !== "round" && !(isDecision(move) && stays(move));
   return true;
