@@ -87,7 +87,7 @@ function options(element: HTMLElement, given: ChartProps, marks: { current: read
   return {
     width: element.clientWidth, height: given.height ?? 220, series, bands, padding: [8, 8, 0, 0],
     scales: { x: { time: given.xIs !== "number" }, y: { distr: given.log ? 3 : 1, range: given.log ? undefined : (_, low, high) => (low == null ? [0, 1] : uPlot.rangeNum(low, high, 0.08, false)) } },
-    axes: [{ ...axis, size: 30, ...(given.xIs === "number" ? { values: (_: uPlot, ticks: number[]) => ticks.map(count) } : { values: TIMES }) }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : given.format(tick))) }],
+    axes: [{ ...axis, size: 30, ...(given.xIs === "number" ? { values: (_: uPlot, ticks: number[]) => ticks.map(count) } : { values: TIMES, space: 80 }) }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : given.format(tick))) }],
     cursor: { points: { size: 7 }, drag: { x: true, y: false }, ...(given.together ? { sync: { key: given.together } } : {}) },
     legend: { live: true, markers: { width: 2 } },
     hooks: { draw: [(plot) => drawMarks(plot, marks.current, element)] },

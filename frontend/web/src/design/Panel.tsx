@@ -63,7 +63,8 @@ const POP = "fade-in z-50 rounded-lg border border-line bg-raised shadow-pop";
 
 export function Menu({ trigger, align = "end", children }: { trigger: ReactNode; align?: "start" | "end"; children: ReactNode }): ReactNode {
   return (
-    <DropdownMenu.Root>
+    // The page around it stays to be read and pressed.
+    <DropdownMenu.Root modal={false}>
       <DropdownMenu.Trigger asChild>{trigger}</DropdownMenu.Trigger>
       <DropdownMenu.Portal>
         <DropdownMenu.Content align={align} sideOffset={6} collisionPadding={8} className={`${POP} min-w-44 p-1`}>{children}</DropdownMenu.Content>

@@ -10,7 +10,7 @@ import { bytes, count, decimal, zone } from "@/design/format";
 import { Icon } from "@/design/icons";
 import { Card, Empty, Fault, Loading } from "@/design/Layout";
 import { Badge } from "@/design/Status";
-import { CELL, HEAD, HEAD_NUM, Moment } from "./parts";
+import { CELL, HEAD, HEAD_NUM, Moment, Wide } from "./parts";
 import { artifactsQuery, versionsQuery } from "./queries";
 import { isKept, ranges } from "./versions";
 import type { Artifact, Versions, Workload } from "./types";
@@ -48,7 +48,7 @@ function Artifacts({ workload }: { workload: Workload }): ReactNode {
 
 function ArtifactTable({ workload, rows }: { workload: Workload; rows: readonly Artifact[] }): ReactNode {
   return (
-    <div className="overflow-x-auto px-4 py-1">
+    <Wide label="Models and checkpoints" className="px-4 py-1">
       <table className="w-full text-sm">
         <caption className="sr-only">Models and checkpoints, newest first. Times in {zone()}.</caption>
         <thead className="border-b border-line">
@@ -75,7 +75,7 @@ function ArtifactTable({ workload, rows }: { workload: Workload; rows: readonly 
           ))}
         </tbody>
       </table>
-    </div>
+    </Wide>
   );
 }
 

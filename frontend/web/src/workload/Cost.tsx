@@ -10,7 +10,7 @@ import { Card, Empty, Fault, Figure, Loading } from "@/design/Layout";
 import { Drawer } from "@/design/Panel";
 import { Badge } from "@/design/Status";
 import { costs } from "./figures";
-import { CELL, HEAD, HEAD_NUM, Moment } from "./parts";
+import { CELL, HEAD, HEAD_NUM, Moment, Wide } from "./parts";
 import { billQuery } from "./queries";
 import { isOver, type Bill, type BillLine, type Workload } from "./types";
 
@@ -64,7 +64,7 @@ function BillLines({ id, goesOn }: { id: number; goesOn: boolean }): ReactNode {
 
 function Lines({ bill }: { bill: Bill }): ReactNode {
   return (
-    <div className="overflow-x-auto">
+    <Wide label="Lines of the bill">
       <table className="w-full text-sm">
         <caption className="sr-only">Lines of the bill</caption>
         <thead className="border-b border-line">
@@ -82,7 +82,7 @@ function Lines({ bill }: { bill: Bill }): ReactNode {
           </tr>
         </tfoot>
       </table>
-    </div>
+    </Wide>
   );
 }
 

@@ -62,7 +62,7 @@ export function Logs({ workload, lines, add, waiting }: LogsProps): ReactNode {
           <span role="status" className="min-w-20 text-xs text-soft tabular-nums">{query === "" || error ? "" : found.length === 0 ? "Not found" : here < 0 ? `${count(found.length)} lines` : `${count(here + 1)} of ${count(found.length)}`}</span>
           <Check label="Expression" checked={asRegex} onChange={(event) => setAsRegex(event.target.checked)} />
         </div>
-        <div className="flex items-center gap-2 sm:ml-auto">
+        <div className="flex flex-wrap items-center gap-2 sm:ml-auto">
           <div className="w-36"><Select label="Site" hidden options={options.sites} value={filter.site} onChange={(event) => setFilter({ ...filter, site: event.target.value })} /></div>
           <div className="w-32"><Select label="Stream" hidden options={options.streams} value={filter.stream} onChange={(event) => setFilter({ ...filter, stream: event.target.value })} /></div>
           <TakeAlong workload={workload} shown={shown} />

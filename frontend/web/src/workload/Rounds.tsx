@@ -10,7 +10,7 @@ import { Drawer } from "@/design/Panel";
 import { Status } from "@/design/Status";
 import { roundLines } from "./curves";
 import { roundFigures } from "./figures";
-import { CELL, HEAD, HEAD_NUM, Moment } from "./parts";
+import { CELL, HEAD, HEAD_NUM, Moment, Wide } from "./parts";
 import { isOver, type Contributor, type Round, type Workload } from "./types";
 
 const ROW_PX = 34;
@@ -157,7 +157,7 @@ const NUMBERS: readonly [string, (one: Contributor) => string, string?][] = [
 
 function Contributors({ round }: { round: Round }): ReactNode {
   return (
-    <div className="overflow-x-auto">
+    <Wide label="What each site handed in">
       <table className="w-full text-sm">
         <caption className="sr-only">What each site handed in</caption>
         <thead className="border-b border-line">
@@ -176,6 +176,6 @@ function Contributors({ round }: { round: Round }): ReactNode {
           ))}
         </tbody>
       </table>
-    </div>
+    </Wide>
   );
 }

@@ -7,7 +7,7 @@ import { Card, Empty } from "@/design/Layout";
 import { Badge, Status } from "@/design/Status";
 import { SitesMap } from "./SitesMap";
 import { siteFigures, utilisation, type SiteFigures } from "./figures";
-import { CELL, HEAD, HEAD_NUM, Moment } from "./parts";
+import { CELL, HEAD, HEAD_NUM, Moment, Wide } from "./parts";
 import { isDead, isOver, type Node, type Round, type Site, type Workload } from "./types";
 
 interface SitesProps {
@@ -125,7 +125,7 @@ function Figures({ figures }: { figures: SiteFigures }): ReactNode {
 function Nodes({ nodes, label }: { nodes: readonly Node[]; label: string }): ReactNode {
   const market = nodes.some((node) => node.market);
   return (
-    <div className="overflow-x-auto">
+    <Wide label={label}>
       <table className="w-full text-sm">
         <caption className="sr-only">{label}. Times in {zone()}.</caption>
         <thead className="border-b border-line">
@@ -156,6 +156,6 @@ function Nodes({ nodes, label }: { nodes: readonly Node[]; label: string }): Rea
           ))}
         </tbody>
       </table>
-    </div>
+    </Wide>
   );
 }

@@ -6,7 +6,7 @@ import { useEffect, useMemo, type ReactNode } from "react";
 import { Problem } from "@/api/client";
 import { Missing } from "@/app/Missing";
 import { count } from "@/design/format";
-import { Empty, Fault, Loading } from "@/design/Layout";
+import { Empty, Fault, Loading, PageHead } from "@/design/Layout";
 import { TabPage, Tabs, type Tab } from "@/design/Tabs";
 import { Checkpoints } from "./Checkpoints";
 import { Cost } from "./Cost";
@@ -43,12 +43,20 @@ function Page({ id }: { id: number }): ReactNode {
   if (workload) return <Shown workload={workload} told={told} />;
   if (wrong instanceof Problem && wrong.status === 404) {
     return (
-      <Empty icon="search" title={`There is no workload ${id} here`} about="It may belong to another team: the menu at your name changes teams.">
-        <Link to="/workloads">See your workloads</Link>
-      </Empty>
+      <>
+        <PageHead title={`Workload ${id}`} />
+        <Empty icon="search" title="There is no such workload here" about="It may belong to another team: the menu at your name changes teams.">
+          <Link to="/workloads">See your workloads</Link>
+        </Empty>
+      </>
     );
   }
-  return wrong ? <Fault error={wrong} retry={() => void refetch()} /> : <Loading lines={10} label="The workload is on its way" />;
+  return (
+    <>
+      <PageHead title={`Workload ${id}`} />
+      {wrong ? <Fault error={wrong} retry={() => void refetch()} /> : <Loading lines={10} label="The workload is on its way" />}
+    </>
+  );
 }
 
 /** The stream begins with the newest rounds; the table and the curves want all of them. */

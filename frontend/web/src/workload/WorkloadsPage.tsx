@@ -13,7 +13,7 @@ import { Empty, Fault, Loading, PageHead } from "@/design/Layout";
 import { Status } from "@/design/Status";
 import { useNow } from "@/app/clock";
 import { costs, progress } from "./figures";
-import { Moment } from "./parts";
+import { Moment, Wide } from "./parts";
 import { workloadsQuery } from "./queries";
 import { STATES } from "./search";
 import { isOver, type Workload } from "./types";
@@ -56,7 +56,7 @@ export function WorkloadsPage(): ReactNode {
 function Table({ rows }: { rows: readonly Workload[] }): ReactNode {
   const now = useNow();
   return (
-    <div className="overflow-x-auto rounded-lg border border-line bg-card">
+    <Wide label="Workloads" className="rounded-lg border border-line bg-card">
       <table className="w-full border-collapse text-sm">
         <caption className="sr-only">Workloads, newest first. Times are in {zone()}.</caption>
         <thead className="border-b border-line">
@@ -66,14 +66,14 @@ function Table({ rows }: { rows: readonly Workload[] }): ReactNode {
             <th scope="col" className={`${HEAD} max-lg:hidden`}>Sites</th>
             <th scope="col" className={`${HEAD} max-sm:hidden`}>Progress</th>
             <th scope="col" className={`${HEAD_NUM} max-md:hidden`}>Loss</th>
-            <th scope="col" className={HEAD_NUM}>Cost <span className="font-normal">of budget, USD</span></th>
+            <th scope="col" className={`${HEAD_NUM} max-sm:hidden`}>Cost <span className="font-normal">of budget, USD</span></th>
             <th scope="col" className={`${HEAD} max-lg:hidden`}>Started</th>
             <th scope="col" className={`${HEAD} max-md:hidden`}>Finish <span className="font-normal">{zone()}</span></th>
           </tr>
         </thead>
         <tbody>{rows.map((row) => <Row key={row.id} row={row} now={now} />)}</tbody>
       </table>
-    </div>
+    </Wide>
   );
 }
 
@@ -83,11 +83,12 @@ function Row({ row, now }: { row: Workload; now: number }): ReactNode {
   const sites = row.sites.filter((site) => site.state !== "closed");
   return (
     <tr className="relative border-b border-line last:border-0 hover:bg-hover">
-      <th scope="row" className={`${CELL} max-w-72 text-left font-normal`}>
+      <th scope="row" className={`${CELL} max-w-72 text-left font-normal max-sm:w-full max-sm:max-w-0`}>
         <Link to="/workloads/$id" params={{ id: String(row.id) }} className="block truncate font-medium text-ink no-underline after:absolute after:inset-0 hover:underline">
           {row.name}
         </Link>
         <span className="block truncate text-xs text-soft">{row.id} · {row.script}</span>
+        <span className="block truncate text-xs text-soft sm:hidden">{percent(done.share)} · {usd(spent)} of {usd(row.budget_usd)}</span>
       </th>
       <td className={CELL}><Status state={row.state} title={row.why} /></td>
       <td className={`${CELL} max-lg:hidden`}><Sites row={row} open={sites.map((site) => site.site)} /></td>
@@ -100,7 +101,7 @@ function Row({ row, now }: { row: Workload; now: number }): ReactNode {
         )}
       </td>
       <td className={`${CELL} num whitespace-nowrap max-md:hidden`}>{decimal(row.loss, 3)}</td>
-      <td className={`${CELL} num whitespace-nowrap`}>
+      <td className={`${CELL} num whitespace-nowrap max-sm:hidden`}>
         <span className={overBudget ? "font-medium text-bad" : ""}>{usd(spent)}</span> <span className="text-soft">of {usd(row.budget_usd)}</span>
         {overBudget && <span className="block text-xs text-bad">over budget</span>}
       </td>

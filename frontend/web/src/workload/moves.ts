@@ -46,7 +46,7 @@ const LEASE: Record<string, [string, Tone]> = {
 };
 /** How sites leave when nothing is wrong, and when a machine is. */
 const DONE = /^(the script ended|the model is saved|the workload stops)/;
-const LOST = /^(lost a machine|a machine was refused)/;
+const LOST = /^lost a machine/;
 const ROUND: Record<string, [string, Tone]> = { closed: ["A round was merged", "calm"], abandoned: ["A round came to nothing", "warn"] };
 
 /** One event in one sentence. The broker's own words say why. */
