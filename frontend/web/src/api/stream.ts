@@ -25,6 +25,8 @@ const RETRY_MS = 2000;
 const LOOK_MS = 5000;
 /** So much later than it was due, a timer tells that the machine slept: what it held open is dead, often unnoticed. */
 const SLEPT_MS = 15_000;
+/** After so long without a word it is opened anew: a line that is dead on the way looks like one on which nothing happens. */
+const SILENT_MS = 45_000;
 const FOR_GOOD = new Set([401, 403, 404]);
 
 /** Open it; call what is returned to close it. */
@@ -34,6 +36,7 @@ export function openStream(path: string, query: Record<string, string>, options:
   let timer = 0;
   let closed = false;
   let looked = Date.now();
+  let heard = Date.now();
 
   const state = (now: StreamState) => options.onState?.(now);
 
@@ -49,6 +52,7 @@ export function openStream(path: string, query: Record<string, string>, options:
     window.clearTimeout(timer);
     source?.close();
     if (closed) return;
+    heard = Date.now();
     source = new EventSource(address());
     source.onopen = () => state("live");
     source.onerror = () => {
@@ -60,6 +64,7 @@ export function openStream(path: string, query: Record<string, string>, options:
   }
 
   function take(name: string, event: MessageEvent<string>) {
+    heard = Date.now();
     if (event.lastEventId) last = event.lastEventId;
     options.onEvent(name, JSON.parse(event.data));
   }
@@ -97,10 +102,12 @@ export function openStream(path: string, query: Record<string, string>, options:
     } else connect();
   }
 
-  function lookForSleep() {
+  function lookAfterIt() {
     const late = Date.now() - looked - LOOK_MS;
     looked = Date.now();
-    if (late > SLEPT_MS && !document.hidden) comeBack();
+    if (document.hidden) return;
+    if (late > SLEPT_MS) comeBack();
+    else if (source?.readyState === EventSource.OPEN && looked - heard > SILENT_MS) connect();
   }
 
   function comeBack() {
@@ -117,7 +124,7 @@ export function openStream(path: string, query: Record<string, string>, options:
     window.removeEventListener("online", comeBack);
   }
 
-  const watch = window.setInterval(lookForSleep, LOOK_MS);
+  const watch = window.setInterval(lookAfterIt, LOOK_MS);
   state("connecting");
   document.addEventListener("visibilitychange", lookAway);
   window.addEventListener("online", comeBack);

@@ -28,7 +28,7 @@ export function Cost({ workload }: { workload: Workload }): ReactNode {
           <Figure label="Budget" value={usd(budget)} about={budget > 0 ? `${percent(spent / budget)} used` : undefined} />
         </dl>
         <Bar label="Cost" value={bar.spent} expected={over ? undefined : bar.forecast} limit={bar.budget} text={text} tone={overBudget ? "bad" : "accent"} />
-        <p className="mt-2 text-sm text-soft">{over ? "No machine costs any more." : `${price(perHour)} an hour now, for the machines that are held.`}</p>
+        <p className="mt-2 text-sm text-soft">{rate(over, perHour)}</p>
         {overBudget && !over && (
           <p className="mt-1 flex items-start gap-1.5 text-sm text-bad">
             <Icon name="warn" className="mt-0.5" />
@@ -41,6 +41,11 @@ export function Cost({ workload }: { workload: Workload }): ReactNode {
       </Drawer>
     </Card>
   );
+}
+
+function rate(over: boolean, perHour: number): string {
+  if (over) return "No machine costs any more.";
+  return perHour > 0 ? `${price(perHour)} an hour now, for the machines that are held.` : "No machine is held now.";
 }
 
 function BillLines({ id, goesOn }: { id: number; goesOn: boolean }): ReactNode {

@@ -84,7 +84,7 @@ function Glance({ workload, rounds, waiting }: Pick<HeadProps, "workload" | "rou
     <div className="mt-3">
       <Bar label="Progress" value={done.share} text={share || "not known yet"} />
       <dl className="mt-2 grid grid-cols-2 gap-x-6 gap-y-2 sm:grid-cols-3 lg:grid-cols-6">
-        <Figure label="Progress" value={percent(done.share)} about={done.total > 0 ? `${count(done.merged)} of ${count(done.total)} samples` : "samples are known once it trains"} />
+        <Figure label="Progress" value={percent(done.share)} about={done.total > 0 ? `${count(done.merged)} of ${count(done.total)} samples` : "known once it trains"} />
         <Finish workload={workload} finishAt={done.finishAt} leftS={done.leftS} />
         <Figure label="Loss" value={decimal(workload.loss, 4)} about={workload.loss === null ? "not reported yet" : `newest, at step ${count(workload.step)}`} />
         <Figure label="Throughput" value={decimal(perS)} unit={perS === null ? undefined : "samples/s"} about={pace(perS, over, waiting)} />

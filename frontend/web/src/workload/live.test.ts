@@ -57,11 +57,15 @@ describe("memory", () => {
     expect([now.logs.length, now.logs[0]?.id, now.logs.at(-1)?.id]).toEqual([CAPS.logs, 3, CAPS.logs + 2]);
   });
 
-  it("thins old metrics by each site's own count and leaves the newest whole", () => {
-    const points = take(EMPTY, Array.from({ length: 40 }, (_, index): News => ({ kind: "metric", data: metric(index + 1, index % 2) }))).metrics;
+  it("thins old metrics by each site's own count, leaves the newest whole, and what is reported seldom", () => {
+    const news = Array.from({ length: 8000 }, (_, index): News => ({ kind: "metric", data: metric(index + 1, index % 2) }));
+    const held = (index: number): News => ({ kind: "metric", data: { ...metric(index + 1, 0), values: { val_loss: 1 } } });
+    const seldom = news.map((one, index) => (index % 100 === 0 ? held(index) : one));
+    const points = take(EMPTY, seldom).metrics;
     const now = thin(points);
-    expect([now.length, now.slice(-20)]).toEqual([30, points.slice(-20)]);
-    expect([0, 1].map((site) => now.filter((one) => one.placement === site).length)).toEqual([15, 15]);
+    expect(now.slice(-4000)).toEqual(points.slice(-4000));
+    expect([0, 1].map((site) => now.filter((one) => one.placement === site && "loss" in one.values).length)).toEqual([2940, 3000]);
+    expect(now.filter((one) => "val_loss" in one.values).length).toBe(80);
   });
 
   it("holds with metrics without end", () => {

@@ -106,15 +106,22 @@ export function merge<Row extends { id: number }>(rows: readonly Row[], fresh: r
   return all.filter((row, index) => index === 0 || row.id !== (all[index - 1] as Row).id);
 }
 
-/** Of the older half each second row of each site: the newest stay whole, the oldest are thinned again and again. */
+/** So few rows of one sort are not thinned: what is held out is reported seldom. */
+const FEW = 500;
+
+/** Of the older half each second row of each site and sort: the newest stay whole, the oldest are thinned again and again. */
 export function thin(points: readonly Point[]): readonly Point[] {
   const half = Math.floor(points.length / 2);
-  const odd = new Map<number, boolean>();
-  return points.filter((point, index) => {
-    if (index >= half) return true;
-    const keep = !odd.get(point.placement);
-    odd.set(point.placement, keep);
-    return keep;
+  const sorts = points.slice(0, half).map((point) => `${point.placement} ${Object.keys(point.values).sort().join(" ")}`);
+  const many = new Map<string, number>();
+  for (const sort of sorts) many.set(sort, (many.get(sort) ?? 0) + 1);
+  const seen = new Map<string, number>();
+  return points.filter((_, index) => {
+    const sort = sorts[index];
+    if (sort === undefined || (many.get(sort) ?? 0) <= FEW) return true;
+    const nth = seen.get(sort) ?? 0;
+    seen.set(sort, nth + 1);
+    return nth % 2 === 0;
   });
 }
 
