@@ -12,6 +12,7 @@ import { me } from "./api/me";
 import { PageFault, Shell } from "./app/Shell";
 import { Missing, Waiting } from "./app/Missing";
 import { parseSearch, readOfferSearch, stringifySearch } from "./offers/search";
+import { readListSearch, readPageSearch } from "./workload/search";
 
 interface Context {
   client: QueryClient;
@@ -62,12 +63,14 @@ const launch = createRoute({
 const workloads = createRoute({
   getParentRoute: () => own,
   path: "/workloads",
+  validateSearch: readListSearch,
   component: lazyRouteComponent(() => import("./workload/WorkloadsPage"), "WorkloadsPage"),
 });
 
 const workload = createRoute({
   getParentRoute: () => own,
   path: "/workloads/$id",
+  validateSearch: readPageSearch,
   component: lazyRouteComponent(() => import("./workload/WorkloadPage"), "WorkloadPage"),
 });
 

@@ -5,19 +5,25 @@ import { useLocation, useNavigate } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { me } from "@/api/me";
 import { Fault, Loading, PageHead } from "@/design/Layout";
-import { Tabs } from "@/design/Tabs";
+import { TabPage, Tabs, type Tab } from "@/design/Tabs";
 import { KeysSection } from "./KeysSection";
 import { FactorSection } from "./FactorSection";
 import { TeamSection } from "./TeamSection";
 import { YouSection } from "./YouSection";
 
-const IDS = ["you", "factor", "keys", "team"] as const;
+type Section = "you" | "factor" | "keys" | "team";
+const TABS: readonly Tab<Section>[] = [
+  { name: "you", label: "You", icon: "account" },
+  { name: "factor", label: "Second factor", icon: "shield" },
+  { name: "keys", label: "API keys", icon: "key" },
+  { name: "team", label: "Team", icon: "team" },
+];
 
 export function AccountPage(): ReactNode {
   const who = useQuery(me);
   const navigate = useNavigate();
   const hash = useLocation({ select: (location) => location.hash });
-  const open = IDS.find((id) => id === hash) ?? "you";
+  const open = TABS.find((one) => one.name === hash)?.name ?? "you";
 
   if (who.isPending)
     return (
@@ -39,15 +45,23 @@ export function AccountPage(): ReactNode {
       <PageHead title="Account" about={`${person.username}, ${person.team.role} of ${person.team.name}`} />
       <Tabs
         label="Account"
-        open={open}
-        onOpen={(id) => void navigate({ to: "/account", hash: id, replace: true })}
-        sections={[
-          { id: "you", label: "You", icon: "account", body: <YouSection person={person} /> },
-          { id: "factor", label: "Second factor", icon: "shield", body: <FactorSection /> },
-          { id: "keys", label: "API keys", icon: "key", body: <KeysSection person={person} /> },
-          { id: "team", label: "Team", icon: "team", body: <TeamSection key={person.team.id} person={person} /> },
-        ]}
-      />
+        tabs={TABS}
+        value={open}
+        onChange={(name) => void navigate({ to: "/account", hash: name, replace: true })}
+      >
+        <TabPage name="you">
+          <YouSection person={person} />
+        </TabPage>
+        <TabPage name="factor">
+          <FactorSection />
+        </TabPage>
+        <TabPage name="keys">
+          <KeysSection person={person} />
+        </TabPage>
+        <TabPage name="team">
+          <TeamSection key={person.team.id} person={person} />
+        </TabPage>
+      </Tabs>
     </div>
   );
 }

@@ -3,7 +3,8 @@
 import { useEffect, useId, useMemo, useRef, type ReactNode } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { clock, day } from "./format";
+import "./chart.css";
+import { clock, count, day } from "./format";
 
 export interface Line {
   label: string;
@@ -19,6 +20,10 @@ export interface Mark {
   x: number;
   label: string;
   tone?: "warn" | "bad" | "good";
+  /** On its flag; else its number, from one. */
+  flag?: string;
+  /** It is looked at elsewhere on the page. */
+  strong?: boolean;
 }
 
 export interface ChartProps {
@@ -32,10 +37,20 @@ export interface ChartProps {
   xLabel?: string;
   format: (value: number) => string;
   log?: boolean;
+  /** Charts with the same word show the same x under the pointer. */
+  together?: string;
 }
 
 const COLOURS = ["--color-line-1", "--color-line-2", "--color-line-3", "--color-line-4"];
 const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3]];
+/** Ticks by how far apart they are: [seconds, text, and in its place where a year, month, day, hour, minute, second turns]. */
+const TIMES: uPlot.Axis.Values = [
+  [3600 * 24 * 365, "{YYYY}", null, null, null, null, null, null, 0],
+  [3600 * 24 * 28, "{MMM}", "{YYYY}", null, null, null, null, null, 0],
+  [3600 * 24, "{D} {MMM}", "{YYYY}", null, null, null, null, null, 0],
+  [60, "{HH}:{mm}", "{D} {MMM}", null, "{D} {MMM}", null, null, null, 0],
+  [1, "{HH}:{mm}:{ss}", "{D} {MMM}", null, "{D} {MMM}", null, null, null, 0],
+];
 
 /** A colour as the page has it now: uPlot draws on a canvas, which knows no variables. */
 function colour(element: Element, name: string): string {
@@ -80,6 +95,7 @@ function options(element: HTMLElement, given: ChartProps, marks: { current: read
     });
     if (line.low && line.high) {
       const hidden = {
+        class: "chart-edge",
         stroke: "transparent",
         width: 0,
         paths,
@@ -106,10 +122,20 @@ function options(element: HTMLElement, given: ChartProps, marks: { current: read
       },
     },
     axes: [
-      { ...axis, size: 30 },
+      {
+        ...axis,
+        size: 30,
+        ...(given.xIs === "number"
+          ? { values: (_: uPlot, ticks: number[]) => ticks.map(count) }
+          : { values: TIMES, space: 80 }),
+      },
       { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : given.format(tick))) },
     ],
-    cursor: { points: { size: 7 }, drag: { x: true, y: false } },
+    cursor: {
+      points: { size: 7 },
+      drag: { x: true, y: false },
+      ...(given.together ? { sync: { key: given.together } } : {}),
+    },
     legend: { live: true, markers: { width: 2 } },
     hooks: { draw: [(plot) => drawMarks(plot, marks.current, element)] },
   };
@@ -124,13 +150,14 @@ function drawMarks(plot: uPlot, marks: readonly Mark[], element: HTMLElement): v
     if (x < bbox.left || x > bbox.left + bbox.width) return;
     const stroke = colour(element, `--color-${mark.tone ?? "warn"}`);
     ctx.strokeStyle = ctx.fillStyle = stroke;
-    ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+    ctx.setLineDash(mark.strong ? [] : [3 * devicePixelRatio, 3 * devicePixelRatio]);
+    ctx.lineWidth = (mark.strong ? 2.5 : 1) * devicePixelRatio;
     ctx.beginPath();
     ctx.moveTo(x, bbox.top);
     ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
     ctx.setLineDash([]);
-    const text = `${index + 1}`;
+    const text = mark.flag ?? `${index + 1}`;
     const width = ctx.measureText(text).width + 8 * devicePixelRatio;
     ctx.fillRect(x - width / 2, bbox.top, width, 15 * devicePixelRatio);
     ctx.fillStyle = colour(element, "--color-card");
@@ -153,6 +180,7 @@ export default function Chart(props: ChartProps): ReactNode {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const marks = useRef<readonly Mark[]>([]);
+  const latest = useRef(props);
   const id = useId();
   const shape = useMemo(
     () =>
@@ -161,9 +189,14 @@ export default function Chart(props: ChartProps): ReactNode {
         props.height,
         props.log,
         props.xIs,
+        props.together,
       ]),
-    [props.lines, props.height, props.log, props.xIs],
+    [props.lines, props.height, props.log, props.xIs, props.together],
   );
+
+  useEffect(() => {
+    latest.current = props;
+  });
 
   useEffect(() => {
     const element = box.current;
@@ -171,7 +204,7 @@ export default function Chart(props: ChartProps): ReactNode {
     let size = element.clientWidth;
     const draw = () => {
       plot.current?.destroy();
-      plot.current = new uPlot(options(element, props, marks), table(props), element);
+      plot.current = new uPlot(options(element, latest.current, marks), table(latest.current), element);
     };
     draw();
     const resized = new ResizeObserver(() => {

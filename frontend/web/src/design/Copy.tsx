@@ -59,7 +59,9 @@ export function CopyBlock({ label, text, wrap }: { label: string; text: string; 
       <pre
         // It scrolls, so it can be reached by keyboard.
         // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
-        tabIndex={0} aria-label={label} role="region"
+        tabIndex={0}
+        aria-label={label}
+        role="region"
         className={`max-h-64 overflow-auto rounded-md bg-sunk p-3 font-mono text-xs ${wrap ? "whitespace-pre-wrap" : ""}`}
       >
         {text}

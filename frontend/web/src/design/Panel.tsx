@@ -78,7 +78,8 @@ export function Menu({
   children: ReactNode;
 }): ReactNode {
   return (
-    <DropdownMenu.Root>
+    // The page around it stays to be read and pressed.
+    <DropdownMenu.Root modal={false}>
       <DropdownMenu.Trigger asChild>{trigger}</DropdownMenu.Trigger>
       <DropdownMenu.Portal>
         <DropdownMenu.Content align={align} sideOffset={6} collisionPadding={8} className={`${POP} min-w-44 p-1`}>

@@ -1,42 +1,55 @@
-/** Sections of a page, one at a time; which one is for the page's address to remember. */
+/** Pages of a page: one is shown, the others are a key away. */
 
 import { Tabs as Radix } from "radix-ui";
 import type { ReactNode } from "react";
 import { Icon, type IconName } from "./icons";
 
-export interface Section {
-  id: string;
+export interface Tab<Name extends string> {
+  name: Name;
   label: string;
   icon?: IconName;
-  body: ReactNode;
+  /** How many there are. */
+  count?: string;
 }
 
-interface TabsProps {
+interface TabsProps<Name extends string> {
   label: string;
-  sections: readonly Section[];
-  open: string;
-  onOpen: (id: string) => void;
+  tabs: readonly Tab<Name>[];
+  value: Name;
+  onChange: (name: Name) => void;
+  children: ReactNode;
 }
 
-const TAB =
-  "-mb-px flex min-h-9 items-center gap-2 border-b-2 border-transparent px-2 text-sm font-medium whitespace-nowrap text-soft hover:text-ink " +
-  "data-[state=active]:border-accent data-[state=active]:text-ink";
-
-export function Tabs({ label, sections, open, onOpen }: TabsProps): ReactNode {
+export function Tabs<Name extends string>({ label, tabs, value, onChange, children }: TabsProps<Name>): ReactNode {
   return (
-    <Radix.Root value={open} onValueChange={onOpen} activationMode="manual" className="min-w-0">
-      <Radix.List aria-label={label} className="mb-4 flex flex-wrap gap-x-2 border-b border-line">
-        {sections.map(({ id, label: text, icon }) => (
-          <Radix.Trigger key={id} value={id} className={TAB}>
-            {icon && <Icon name={icon} className="max-sm:hidden" />} {text}
+    <Radix.Root
+      value={value}
+      onValueChange={(name) => onChange(name as Name)}
+      activationMode="manual"
+      className="min-w-0"
+    >
+      <Radix.List aria-label={label} className="flex overflow-x-auto border-b border-line">
+        {tabs.map((tab) => (
+          <Radix.Trigger
+            key={tab.name}
+            value={tab.name}
+            className="-mb-px min-h-9 border-b-2 border-transparent px-3 text-sm font-medium whitespace-nowrap text-soft -outline-offset-2 hover:text-ink data-[state=active]:border-accent data-[state=active]:text-accent-strong"
+          >
+            {tab.icon && <Icon name={tab.icon} className="mr-1.5 inline align-[-3px] max-sm:hidden" />}
+            {tab.label}
+            {tab.count && <span className="ml-1.5 text-xs font-normal text-soft tabular-nums">{tab.count}</span>}
           </Radix.Trigger>
         ))}
       </Radix.List>
-      {sections.map(({ id, body }) => (
-        <Radix.Content key={id} value={id} className="outline-offset-4">
-          {body}
-        </Radix.Content>
-      ))}
+      {children}
     </Radix.Root>
+  );
+}
+
+export function TabPage({ name, children }: { name: string; children: ReactNode }): ReactNode {
+  return (
+    <Radix.Content value={name} className="min-w-0 pt-3 outline-offset-4">
+      {children}
+    </Radix.Content>
   );
 }

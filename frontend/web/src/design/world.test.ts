@@ -16,13 +16,23 @@ describe("the map", () => {
     expect(project(0, 0)).toEqual({ x: 0, y: -0 });
   });
 
-  it.each([["Kansas", 38.5, -98], ["Brasilia", -15.8, -47.9], ["Warsaw", 52.2, 21], ["Chad", 15, 19], ["Novosibirsk", 55, 83], ["Alice Springs", -23.7, 133.9], ["Nagpur", 21.1, 79.1]])(
-    "has land at %s", (_, latitude, longitude) => expect(isLand(latitude, longitude)).toBe(true),
-  );
+  it.each([
+    ["Kansas", 38.5, -98],
+    ["Brasilia", -15.8, -47.9],
+    ["Warsaw", 52.2, 21],
+    ["Chad", 15, 19],
+    ["Novosibirsk", 55, 83],
+    ["Alice Springs", -23.7, 133.9],
+    ["Nagpur", 21.1, 79.1],
+  ])("has land at %s", (_, latitude, longitude) => expect(isLand(latitude, longitude)).toBe(true));
 
-  it.each([["the Atlantic", 40, -40], ["the Pacific", 0, -140], ["the Indian Ocean", -20, 80], ["the Bay of Bengal", 12, 88], ["the Gulf of Mexico", 25, -90]])(
-    "has none in %s", (_, latitude, longitude) => expect(isLand(latitude, longitude)).toBe(false),
-  );
+  it.each([
+    ["the Atlantic", 40, -40],
+    ["the Pacific", 0, -140],
+    ["the Indian Ocean", -20, 80],
+    ["the Bay of Bengal", 12, 88],
+    ["the Gulf of Mexico", 25, -90],
+  ])("has none in %s", (_, latitude, longitude) => expect(isLand(latitude, longitude)).toBe(false));
 
   it("is small", () => expect(land().length).toBeLessThan(30_000));
 });
@@ -53,9 +63,13 @@ describe("labels", () => {
 
   it("do not lie upon one another", () => {
     const points = Array.from({ length: 6 }, () => ({ x: 100, y: 100, width: 80 }));
-    const ys = placeLabels(points, room).map((one) => one.y).sort((a, b) => a - b);
-    for (let at = 1; at < ys.length; at++) expect((ys[at] as number) - (ys[at - 1] as number)).toBeGreaterThanOrEqual(LINE_PX);
+    const ys = placeLabels(points, room)
+      .map((one) => one.y)
+      .sort((a, b) => a - b);
+    for (let at = 1; at < ys.length; at++)
+      expect((ys[at] as number) - (ys[at - 1] as number)).toBeGreaterThanOrEqual(LINE_PX);
   });
 
-  it("turn to the left at the right edge", () => expect(placeLabels([{ x: 390, y: 100, width: 80 }], room)[0]?.side).toBe("left"));
+  it("turn to the left at the right edge", () =>
+    expect(placeLabels([{ x: 390, y: 100, width: 80 }], room)[0]?.side).toBe("left"));
 });

@@ -38,9 +38,14 @@ export function viewOf(points: readonly Point[], aspect: number): Box {
   if (points.length === 0) return fitted(WORLD, aspect);
   const xs = points.map((one) => one.x);
   const ys = points.map((one) => one.y);
-  const span = Math.max(Math.max(...xs) - Math.min(...xs), (Math.max(...ys) - Math.min(...ys)) * aspect, LEAST / (1 + ROOM)) * (1 + ROOM);
+  const span =
+    Math.max(Math.max(...xs) - Math.min(...xs), (Math.max(...ys) - Math.min(...ys)) * aspect, LEAST / (1 + ROOM)) *
+    (1 + ROOM);
   const middle = { x: (Math.max(...xs) + Math.min(...xs)) / 2, y: (Math.max(...ys) + Math.min(...ys)) / 2 };
-  return fitted({ x: middle.x - span / 2, y: middle.y - span / aspect / 2, width: span, height: span / aspect }, aspect);
+  return fitted(
+    { x: middle.x - span / 2, y: middle.y - span / aspect / 2, width: span, height: span / aspect },
+    aspect,
+  );
 }
 
 /** Of the wanted shape, not larger than the world and inside it as far as it goes. */
@@ -52,7 +57,8 @@ function fitted(box: Box, aspect: number): Box {
   return {
     x: inside(box.x + (box.width - width) / 2, width, WORLD.x, WORLD.width),
     y: inside(box.y + (box.height - height) / 2, height, WORLD.y, WORLD.height),
-    width, height,
+    width,
+    height,
   };
 }
 
@@ -67,18 +73,33 @@ export const LINE_PX = 16;
 const GAP_PX = 9;
 
 /** A place for each label beside its point, none upon another: widths and points in pixels. */
-export function placeLabels(points: readonly (Point & { width: number })[], room: { width: number; height: number }): Label[] {
+export function placeLabels(
+  points: readonly (Point & { width: number })[],
+  room: { width: number; height: number },
+): Label[] {
   const placed: (Label & { from: number; to: number })[] = [];
   const order = points.map((_, at) => at).sort((a, b) => (points[a] as Point).y - (points[b] as Point).y);
   const found: Label[] = [];
   for (const at of order) {
     const point = points[at] as Point & { width: number };
     const right = point.x + GAP_PX + point.width <= room.width || point.x < room.width / 2;
-    const from = right ? Math.min(point.x + GAP_PX, Math.max(0, room.width - point.width)) : Math.max(0, point.x - GAP_PX - point.width);
-    const label = { x: right ? from : from + point.width, y: point.y, side: right ? ("right" as const) : ("left" as const), from, to: from + point.width };
-    const free = (y: number) => placed.every((one) => Math.abs(one.y - y) >= LINE_PX || one.to < label.from || one.from > label.to);
+    const from = right
+      ? Math.min(point.x + GAP_PX, Math.max(0, room.width - point.width))
+      : Math.max(0, point.x - GAP_PX - point.width);
+    const label = {
+      x: right ? from : from + point.width,
+      y: point.y,
+      side: right ? ("right" as const) : ("left" as const),
+      from,
+      to: from + point.width,
+    };
+    const free = (y: number) =>
+      placed.every((one) => Math.abs(one.y - y) >= LINE_PX || one.to < label.from || one.from > label.to);
     const inside = (y: number) => y >= LINE_PX / 2 && y <= room.height - LINE_PX / 2;
-    const steps = Array.from({ length: 2 * points.length + 1 }, (_, step) => (step % 2 ? 1 : -1) * Math.ceil(step / 2) * LINE_PX);
+    const steps = Array.from(
+      { length: 2 * points.length + 1 },
+      (_, step) => (step % 2 ? 1 : -1) * Math.ceil(step / 2) * LINE_PX,
+    );
     label.y = steps.map((step) => point.y + step).find((y) => inside(y) && free(y)) ?? point.y;
     placed.push(label);
     found[at] = { x: label.x, y: label.y, side: label.side };

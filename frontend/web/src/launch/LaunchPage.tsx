@@ -46,9 +46,19 @@ export function LaunchPage(): ReactNode {
 
   const { need } = needOf(form, looked ?? asked.dataUpdatedAt, taken.packed?.sha256);
   const args = wrongArgs(taken.args) === null ? splitArgs(taken.args) : [];
-  const intent: Intent | null = taken.program && { program: taken.program, args, name: taken.name.trim(), budget: need.budget_usd, resume };
+  const intent: Intent | null = taken.program && {
+    program: taken.program,
+    args,
+    name: taken.name.trim(),
+    budget: need.budget_usd,
+    resume,
+  };
   const asking = taken.program && {
-    script: taken.program.script, folder: taken.program.folder, args, name: taken.name.trim(), resume,
+    script: taken.program.script,
+    folder: taken.program.folder,
+    args,
+    name: taken.name.trim(),
+    resume,
     requirements: hasRequirements(taken.program),
     loose: taken.program.files.length > (hasRequirements(taken.program) ? 2 : 1),
   };
@@ -56,11 +66,15 @@ export function LaunchPage(): ReactNode {
   const available = who.data ? Number(who.data.available_usd) : Infinity;
   const least = asked.data?.quotes.length ? Math.min(...asked.data.quotes.map((one) => hold(one) ?? Infinity)) : 0;
 
-  const blocked = !allowed ? "Viewers of a team cannot order."
-    : !taken.program ? "Add a program to order one of these."
-    : wrongArgs(taken.args) ? "Mend the arguments of the program to order."
-    : taken.failed ? taken.failed.message
-    : null;
+  const blocked = !allowed
+    ? "Viewers of a team cannot order."
+    : !taken.program
+      ? "Add a program to order one of these."
+      : wrongArgs(taken.args)
+        ? "Mend the arguments of the program to order."
+        : taken.failed
+          ? taken.failed.message
+          : null;
 
   return (
     <>
@@ -70,11 +84,16 @@ export function LaunchPage(): ReactNode {
             {plural(asked.data.quotes.length, "quote")}
           </Button>
         )}
-        <Button icon="file" onClick={look}>Dry run</Button>
+        <Button icon="file" onClick={look}>
+          Dry run
+        </Button>
       </PageHead>
       {resume && <Resuming resume={resume} />}
       {search.resume && !resume && (
-        <p role="alert" className="mb-3 text-sm text-bad">{`"${search.resume}" names no run to go on from: write 12, or 12@180 for version 180 of it.`}</p>
+        <p
+          role="alert"
+          className="mb-3 text-sm text-bad"
+        >{`"${search.resume}" names no run to go on from: write 12, or 12@180 for version 180 of it.`}</p>
       )}
       <div className="grid items-start gap-4 xl:grid-cols-[20rem_minmax(0,1fr)] 2xl:grid-cols-[26rem_minmax(0,1fr)]">
         <div className="grid items-start gap-4 lg:max-xl:grid-cols-2">
@@ -82,25 +101,49 @@ export function LaunchPage(): ReactNode {
           <NeedCard form={form} onChange={onChange} quotes={asked.data?.quotes ?? []} />
         </div>
         <div id="launch-quotes" tabIndex={-1} className="outline-none min-w-0 scroll-mt-14 space-y-3">
-          {ordering.error !== null && <div ref={intoView}><Fault error={ordering.error} /></div>}
-          {allowed && Number.isFinite(least) && least > available && <ShortOfCredit available={available} least={least} />}
+          {ordering.error !== null && (
+            <div ref={intoView}>
+              <Fault error={ordering.error} />
+            </div>
+          )}
+          {allowed && Number.isFinite(least) && least > available && (
+            <ShortOfCredit available={available} least={least} />
+          )}
           <QuotesCard
-            asked={asked} form={form} onChange={onChange} allowed={allowed} deadlineHours={need.deadline_hours}
-            chosen={chosen} onChoose={setRank} onDryRun={look}
+            asked={asked}
+            form={form}
+            onChange={onChange}
+            allowed={allowed}
+            deadlineHours={need.deadline_hours}
+            chosen={chosen}
+            onChoose={setRank}
+            onDryRun={look}
             orders={{
-              working: ordering.working, blocked, holdOf: hold, onCancel: ordering.cancel,
+              working: ordering.working,
+              blocked,
+              holdOf: hold,
+              onCancel: ordering.cancel,
               onOrder: (quote) => intent && void ordering.place(quote, intent),
             }}
           />
         </div>
       </div>
       <DryRun
-        open={looked !== null} onClose={() => setLooked(null)}
-        quote={allowed ? chosen : null} need={need} hold={chosen ? hold(chosen) : null}
+        open={looked !== null}
+        onClose={() => setLooked(null)}
+        quote={allowed ? chosen : null}
+        need={need}
+        hold={chosen ? hold(chosen) : null}
         body={chosen && intent && taken.packed ? orderOf(chosen, taken.packed.sha256, intent) : null}
-        command={asking ? commandOf(asking, need) : null} failed={taken.failed} packing={packing}
+        command={asking ? commandOf(asking, need) : null}
+        failed={taken.failed}
+        packing={packing}
       />
-      <PriceMoved moved={ordering.moved} onClose={ordering.forget} onOrder={(quote) => intent && void ordering.place(quote, intent)} />
+      <PriceMoved
+        moved={ordering.moved}
+        onClose={ordering.forget}
+        onOrder={(quote) => intent && void ordering.place(quote, intent)}
+      />
     </>
   );
 }
@@ -124,7 +167,10 @@ function Resuming({ resume }: { resume: Resume }): ReactNode {
       <Icon name="play" className="text-accent-strong" />
       <span className="grow">
         Goes on from {resume.version === null ? "the newest version" : `version ${resume.version}`} of{" "}
-        <Link to="/workloads/$id" params={{ id: String(resume.workload) }} className="underline">run {resume.workload}</Link>, with its parameters.
+        <Link to="/workloads/$id" params={{ id: String(resume.workload) }} className="underline">
+          run {resume.workload}
+        </Link>
+        , with its parameters.
       </span>
       <IconButton label="Begin anew instead" icon="close" onClick={stop} />
     </p>
@@ -136,10 +182,15 @@ function ShortOfCredit({ available, least }: { available: number; least: number 
     <div className="flex flex-wrap items-center gap-3 rounded-md bg-warn-wash px-3 py-2 text-sm text-warn">
       <Icon name="warn" />
       <p className="min-w-0 grow basis-60">
-        {usd(available)} USD of credit is left; the least of these orders sets {usd(least)} aside. A smaller budget sets less aside.
+        {usd(available)} USD of credit is left; the least of these orders sets {usd(least)} aside. A smaller budget sets
+        less aside.
       </p>
-      <Button size="sm" onClick={() => document.getElementById("launch-budget")?.focus()}>Set a budget</Button>
-      <Link to="/account" className="underline">Add credit</Link>
+      <Button size="sm" onClick={() => document.getElementById("launch-budget")?.focus()}>
+        Set a budget
+      </Button>
+      <Link to="/account" className="underline">
+        Add credit
+      </Link>
     </div>
   );
 }

@@ -33,15 +33,30 @@ export async function facets(): Promise<Record<string, Facet[]>> {
 /** Whether the broker has it already, from us. */
 export async function hasProgram(sha256: string, signal?: AbortSignal): Promise<boolean> {
   try {
-    return (await fetch(`/v1/programs/${sha256}`, { method: "HEAD", headers: ownHeaders(), credentials: "same-origin", signal })).ok;
+    return (
+      await fetch(`/v1/programs/${sha256}`, {
+        method: "HEAD",
+        headers: ownHeaders(),
+        credentials: "same-origin",
+        signal,
+      })
+    ).ok;
   } catch {
-    throw new Problem(0, "unreachable", "The broker does not answer.", "Check the connection and order again; nothing was ordered.");
+    throw new Problem(
+      0,
+      "unreachable",
+      "The broker does not answer.",
+      "Check the connection and order again; nothing was ordered.",
+    );
   }
 }
 
 /** Upload; said: called with the share that is sent. XMLHttpRequest, since fetch tells nothing of how far an upload is. */
 export function putProgram(
-  sha256: string, content: Uint8Array<ArrayBuffer>, said: (share: number) => void, signal: AbortSignal,
+  sha256: string,
+  content: Uint8Array<ArrayBuffer>,
+  said: (share: number) => void,
+  signal: AbortSignal,
 ): Promise<void> {
   return new Promise((done, failed) => {
     const request = new XMLHttpRequest();
@@ -50,7 +65,14 @@ export function putProgram(
     for (const [name, value] of Object.entries(ownHeaders())) request.setRequestHeader(name, value);
     request.upload.onprogress = ({ loaded, total }) => said(total ? loaded / total : 0);
     request.onerror = () =>
-      failed(new Problem(0, "unreachable", "The upload was cut off.", "Check the connection and order again; nothing was ordered."));
+      failed(
+        new Problem(
+          0,
+          "unreachable",
+          "The upload was cut off.",
+          "Check the connection and order again; nothing was ordered.",
+        ),
+      );
     request.onabort = () => failed(signal.reason);
     request.onload = () => (request.status < 300 ? done() : failed(refusal(request)));
     signal.addEventListener("abort", () => request.abort(), { once: true });

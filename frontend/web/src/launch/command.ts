@@ -15,13 +15,37 @@ export interface Asked {
 }
 
 const FLAGS: readonly (readonly [keyof Need, string])[] = [
-  ["sites", "--sites"], ["min_memory_gib", "--min-memory"], ["samples", "--samples"], ["samples_per_s", "--speed"],
-  ["deadline_hours", "--deadline"], ["budget_usd", "--budget"],
+  ["sites", "--sites"],
+  ["min_memory_gib", "--min-memory"],
+  ["samples", "--samples"],
+  ["samples_per_s", "--speed"],
+  ["deadline_hours", "--deadline"],
+  ["budget_usd", "--budget"],
 ];
-const REPEATED: readonly (readonly [keyof Need, string])[] = [["providers", "--provider"], ["regions", "--region"], ["countries", "--country"]];
+const REPEATED: readonly (readonly [keyof Need, string])[] = [
+  ["providers", "--provider"],
+  ["regions", "--region"],
+  ["countries", "--country"],
+];
 const WISHES: readonly (keyof Need)[] = [
-  "accelerators", "max_sites", "spread", "interconnect", "offers", "not_providers", "not_regions", "not_countries", "residency", "tiers",
-  "prefer_own", "queue", "max_spot_share", "data_gib", "checkpoint_gib", "chance", "max_usd_per_hour", "max_egress_usd",
+  "accelerators",
+  "max_sites",
+  "spread",
+  "interconnect",
+  "offers",
+  "not_providers",
+  "not_regions",
+  "not_countries",
+  "residency",
+  "tiers",
+  "prefer_own",
+  "queue",
+  "max_spot_share",
+  "data_gib",
+  "checkpoint_gib",
+  "chance",
+  "max_usd_per_hour",
+  "max_egress_usd",
 ];
 
 export function commandOf(asked: Asked, need: Need): string {
@@ -33,14 +57,19 @@ export function commandOf(asked: Asked, need: Need): string {
   if (asked.name) add("--name", asked.name);
   const kinds = need.accelerator === undefined ? [] : [need.accelerator].flat();
   const kind = kinds.length === 1 ? kinds[0] : "any";
-  if (kinds.length || need.accelerators_per_site) add("--gpu", need.accelerators_per_site ? `${kind}:${need.accelerators_per_site}` : kind);
+  if (kinds.length || need.accelerators_per_site)
+    add("--gpu", need.accelerators_per_site ? `${kind}:${need.accelerators_per_site}` : kind);
   if (kinds.length > 1) add("-w", `accelerator=${kinds.join(",")}`);
   for (const [field, flag] of FLAGS) if (need[field] !== undefined) add(flag, need[field]);
   for (const [field, flag] of REPEATED) for (const one of (need[field] as string[] | undefined) ?? []) add(flag, one);
   if (need.markets?.includes("reserved")) add("-w", `markets=${need.markets.join(",")}`);
   else for (const one of need.markets ?? []) add("--market", one);
   for (const field of WISHES) if (need[field] !== undefined) add("-w", `${field}=${String(need[field])}`);
-  if (asked.resume) add("--resume", asked.resume.version === null ? asked.resume.workload : `${asked.resume.workload}@${asked.resume.version}`);
+  if (asked.resume)
+    add(
+      "--resume",
+      asked.resume.version === null ? asked.resume.workload : `${asked.resume.workload}@${asked.resume.version}`,
+    );
   words.push("--dry-run");
   if (asked.args.length) words.push("--", ...asked.args);
   return words.map(quoted).join(" ");

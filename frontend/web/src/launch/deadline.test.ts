@@ -7,12 +7,16 @@ afterEach(() => {
   process.env.TZ = own;
 });
 
-describe.each(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Chatham"])("a moment in %s", (zone) => {
-  it("is read back as it was written", () => {
-    process.env.TZ = zone;
-    for (const at of ["2026-01-15T03:07:00Z", "2026-07-15T23:59:00Z", "2026-12-31T23:30:00Z"]) expect(fromLocal(toLocal(new Date(at)))?.toISOString()).toBe(at.replace("Z", ".000Z"));
-  });
-});
+describe.each(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Chatham"])(
+  "a moment in %s",
+  (zone) => {
+    it("is read back as it was written", () => {
+      process.env.TZ = zone;
+      for (const at of ["2026-01-15T03:07:00Z", "2026-07-15T23:59:00Z", "2026-12-31T23:30:00Z"])
+        expect(fromLocal(toLocal(new Date(at)))?.toISOString()).toBe(at.replace("Z", ".000Z"));
+    });
+  },
+);
 
 describe("a change of clocks", () => {
   it("makes a night in spring an hour shorter", () => {
@@ -36,7 +40,9 @@ describe("a change of clocks", () => {
 });
 
 describe("what is no moment", () => {
-  it.each(["", "tomorrow", "2026-02-30T10:00", "2026-13-01T10:00"])("is null: %j", (text) => expect(fromLocal(text)).toBeNull());
+  it.each(["", "tomorrow", "2026-02-30T10:00", "2026-13-01T10:00"])("is null: %j", (text) =>
+    expect(fromLocal(text)).toBeNull(),
+  );
 });
 
 it("never rounds a deadline past its moment", () => {

@@ -43,17 +43,58 @@ export interface Form {
 export type Wrong = Partial<Record<keyof Form, string>>;
 
 export const EMPTY: Form = {
-  gpu: [], count: "1", per: "site", sites: "compare", siteCount: "2", memory: "", samples: "", speed: "",
-  deadlineHours: "", deadlineAt: "", chance: "", budget: "", perHour: "", egress: "",
-  countries: [], notCountries: [], regions: [], notRegions: [], providers: [], notProviders: [], residency: "",
-  markets: [], tiers: [], spotShare: "", spread: "", interconnect: "", data: "", checkpoint: "",
-  preferOwn: false, queue: false, offers: [],
+  gpu: [],
+  count: "1",
+  per: "site",
+  sites: "compare",
+  siteCount: "2",
+  memory: "",
+  samples: "",
+  speed: "",
+  deadlineHours: "",
+  deadlineAt: "",
+  chance: "",
+  budget: "",
+  perHour: "",
+  egress: "",
+  countries: [],
+  notCountries: [],
+  regions: [],
+  notRegions: [],
+  providers: [],
+  notProviders: [],
+  residency: "",
+  markets: [],
+  tiers: [],
+  spotShare: "",
+  spread: "",
+  interconnect: "",
+  data: "",
+  checkpoint: "",
+  preferOwn: false,
+  queue: false,
+  offers: [],
 };
 
 /** Under "More": those that are set are counted there. */
 export const MORE = [
-  "memory", "chance", "perHour", "egress", "regions", "notRegions", "providers", "notProviders", "markets", "tiers", "spotShare",
-  "spread", "interconnect", "data", "checkpoint", "preferOwn", "queue",
+  "memory",
+  "chance",
+  "perHour",
+  "egress",
+  "regions",
+  "notRegions",
+  "providers",
+  "notProviders",
+  "markets",
+  "tiers",
+  "spotShare",
+  "spread",
+  "interconnect",
+  "data",
+  "checkpoint",
+  "preferOwn",
+  "queue",
 ] as const satisfies readonly (keyof Form)[];
 
 export const isSet = (form: Form, name: keyof Form) => String(form[name]) !== String(EMPTY[name]);
@@ -112,14 +153,21 @@ export function needOf(form: Form, now: number, program?: string): { need: Need;
   if (form.interconnect) need.interconnect = form.interconnect;
   if (form.preferOwn) need.prefer_own = true;
   if (form.queue) need.queue = true;
-  if (form.preferOwn && form.tiers.length && !form.tiers.includes("own")) wrong.tiers = "Add Own, or take back \u201cOwn machines first\u201d";
+  if (form.preferOwn && form.tiers.length && !form.tiers.includes("own"))
+    wrong.tiers = "Add Own, or take back \u201cOwn machines first\u201d";
   if (program) need.program = program;
   return { need: JSON.parse(JSON.stringify(need)) as Need, wrong };
 }
 
 export const LISTS = [
-  ["countries", "countries"], ["notCountries", "not_countries"], ["regions", "regions"], ["notRegions", "not_regions"],
-  ["providers", "providers"], ["notProviders", "not_providers"], ["markets", "markets"], ["tiers", "tiers"],
+  ["countries", "countries"],
+  ["notCountries", "not_countries"],
+  ["regions", "regions"],
+  ["notRegions", "not_regions"],
+  ["providers", "providers"],
+  ["notProviders", "not_providers"],
+  ["markets", "markets"],
+  ["tiers", "tiers"],
 ] as const;
 
 interface Rule {
@@ -129,9 +177,16 @@ interface Rule {
 }
 
 const POSITIVE: Rule = { fits: (value) => value > 0 && value < 1e15, says: "A number above 0, such as 1.5" };
-const WHOLE: Rule = { fits: (value) => Number.isInteger(value) && value >= 1 && value <= 1e15, says: "A whole number, at least 1" };
+const WHOLE: Rule = {
+  fits: (value) => Number.isInteger(value) && value >= 1 && value <= 1e15,
+  says: "A whole number, at least 1",
+};
 const SITES: Rule = { fits: (value) => Number.isInteger(value) && value >= 1 && value <= 16, says: "1 to 16" };
-const CHANCE: Rule = { fits: (value) => value > 0 && value < 1, says: "Above 0 and below 100: nothing is certain", percent: true };
+const CHANCE: Rule = {
+  fits: (value) => value > 0 && value < 1,
+  says: "Above 0 and below 100: nothing is certain",
+  percent: true,
+};
 const SHARE: Rule = { fits: (value) => value >= 0 && value <= 1, says: "0 to 100", percent: true };
 
 /** A decimal string with at most six places, as money travels. */
@@ -158,12 +213,23 @@ export function filled(form: Form, need: Partial<Need>): Form {
     per: need.accelerators ? "all" : "site",
     sites: need.sites ? "exactly" : need.max_sites ? "most" : "compare",
     siteCount: text(need.sites ?? need.max_sites) || EMPTY.siteCount,
-    memory: text(need.min_memory_gib), samples: text(need.samples), speed: text(need.samples_per_s),
-    deadlineHours: text(need.deadline_hours), deadlineAt: "", chance: percent(need.chance),
-    budget: amount(need.budget_usd), perHour: amount(need.max_usd_per_hour), egress: amount(need.max_egress_usd),
-    spotShare: percent(need.max_spot_share), residency: text(need.residency),
-    spread: text(need.spread), interconnect: text(need.interconnect),
-    data: text(need.data_gib), checkpoint: text(need.checkpoint_gib), preferOwn: !!need.prefer_own, queue: !!need.queue,
+    memory: text(need.min_memory_gib),
+    samples: text(need.samples),
+    speed: text(need.samples_per_s),
+    deadlineHours: text(need.deadline_hours),
+    deadlineAt: "",
+    chance: percent(need.chance),
+    budget: amount(need.budget_usd),
+    perHour: amount(need.max_usd_per_hour),
+    egress: amount(need.max_egress_usd),
+    spotShare: percent(need.max_spot_share),
+    residency: text(need.residency),
+    spread: text(need.spread),
+    interconnect: text(need.interconnect),
+    data: text(need.data_gib),
+    checkpoint: text(need.checkpoint_gib),
+    preferOwn: !!need.prefer_own,
+    queue: !!need.queue,
     offers: need.offers ?? form.offers,
   };
   for (const [name, field] of LISTS) changed[name] = need[field] ?? [];
@@ -195,8 +261,14 @@ export function keep(storage: Pick<Storage, "setItem">, form: Form): void {
 
 /** What the address asks for, over what was kept. */
 export function addressed(form: Form, search: { offers?: string; gpu?: string }): Form {
-  const offers = (search.offers ?? "").split(",").map(Number).filter((one) => Number.isInteger(one) && one > 0);
-  const gpu = (search.gpu ?? "").split(",").map((one) => one.trim()).filter(Boolean);
+  const offers = (search.offers ?? "")
+    .split(",")
+    .map(Number)
+    .filter((one) => Number.isInteger(one) && one > 0);
+  const gpu = (search.gpu ?? "")
+    .split(",")
+    .map((one) => one.trim())
+    .filter(Boolean);
   const any = gpu[0]?.toLowerCase() === "any";
   // Offers that were picked say which GPUs; what was wanted before would only stand in their way.
   if (offers.length) return { ...form, offers: [...new Set(offers)].slice(0, 100), gpu: any ? [] : gpu };

@@ -3,7 +3,11 @@ import { EMPTY, needOf, type Form } from "./form";
 import { relaxed } from "./relax";
 
 // The sentences are those of offers/matching/relax.py.
-const after = (form: Partial<Form>, field: string, change: string) => needOf(relaxed({ ...EMPTY, ...form }, { field, change, usd: "4.02", finish_s: 3600 }), 0).need as Record<string, unknown>;
+const after = (form: Partial<Form>, field: string, change: string) =>
+  needOf(relaxed({ ...EMPTY, ...form }, { field, change, usd: "4.02", finish_s: 3600 }), 0).need as Record<
+    string,
+    unknown
+  >;
 
 describe("a loosened need", () => {
   it.each<[string, string, Partial<Form>, unknown]>([
@@ -31,5 +35,6 @@ describe("a loosened need", () => {
     ["max_spot_share", "with 100 % of the accelerators on the spot market", { spotShare: "0" }, undefined],
   ])("%s: %s", (field, change, form, value) => expect(after(form, field, change)[field]).toEqual(value));
 
-  it("leaves a field alone that it does not know", () => expect(relaxed(EMPTY, { field: "weather", change: "with sun", usd: "1", finish_s: null })).toEqual(EMPTY));
+  it("leaves a field alone that it does not know", () =>
+    expect(relaxed(EMPTY, { field: "weather", change: "with sun", usd: "1", finish_s: null })).toEqual(EMPTY));
 });

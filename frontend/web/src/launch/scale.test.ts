@@ -21,7 +21,19 @@ describe("a scale", () => {
 });
 
 describe("the curve", () => {
-  it("only goes down", () => expect(stairs([[4, "3.0"], [2, "5.0"], [3, "5.5"], [8, "2.5"]])).toEqual([{ hours: 2, usd: 5 }, { hours: 4, usd: 3 }, { hours: 8, usd: 2.5 }]));
+  it("only goes down", () =>
+    expect(
+      stairs([
+        [4, "3.0"],
+        [2, "5.0"],
+        [3, "5.5"],
+        [8, "2.5"],
+      ]),
+    ).toEqual([
+      { hours: 2, usd: 5 },
+      { hours: 4, usd: 3 },
+      { hours: 8, usd: 2.5 },
+    ]));
 });
 
 describe("a quote asked anew", () => {
@@ -41,7 +53,11 @@ describe("a quote asked anew", () => {
 });
 
 it("numbers each site once", () => {
-  expect([...numbered([quote(1, [site(1, "a"), site(2, "b")]), quote(2, [site(3, "b"), site(4, "c")])])]).toEqual([["a", 1], ["b", 2], ["c", 3]]);
+  expect([...numbered([quote(1, [site(1, "a"), site(2, "b")]), quote(2, [site(3, "b"), site(4, "c")])])]).toEqual([
+    ["a", 1],
+    ["b", 2],
+    ["c", 3],
+  ]);
 });
 
 it("sets aside what the broker sets aside", () => {

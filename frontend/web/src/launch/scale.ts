@@ -24,7 +24,10 @@ export function scaleOf(values: readonly number[]): Scale {
 
 /** What a quote is about: the machines, whatever they cost now. */
 export function sameMachines(quote: Quote): string {
-  return quote.sites.map((one) => `${one.offer}x${one.nodes}`).sort().join("+");
+  return quote.sites
+    .map((one) => `${one.offer}x${one.nodes}`)
+    .sort()
+    .join("+");
 }
 
 /** Of new quotes the one that stands for an old one: the same machines, else what is best at the same, else the first. */
@@ -70,6 +73,7 @@ export function stairs(curve: readonly (readonly [number, string | number])[]): 
 /** Sites of all quotes, each once, numbered in the order in which they are met. */
 export function numbered(quotes: readonly Quote[]): Map<string, number> {
   const found = new Map<string, number>();
-  for (const site of quotes.flatMap((one) => one.sites)) if (!found.has(site.site)) found.set(site.site, found.size + 1);
+  for (const site of quotes.flatMap((one) => one.sites))
+    if (!found.has(site.site)) found.set(site.site, found.size + 1);
   return found;
 }

@@ -9,22 +9,46 @@ import { numberOf, type Form, type Wrong } from "../form";
 
 const HOUR_S = 3600;
 
-export function DeadlineField({ form, wrong, set }: { form: Form; wrong: Wrong; set: (changed: Partial<Form>) => void }): ReactNode {
+export function DeadlineField({
+  form,
+  wrong,
+  set,
+}: {
+  form: Form;
+  wrong: Wrong;
+  set: (changed: Partial<Form>) => void;
+}): ReactNode {
   const now = useNow();
   const at = form.deadlineAt ? fromLocal(form.deadlineAt) : null;
   const hours = numberOf(form.deadlineHours);
   const over = at !== null && hoursUntil(at, now) <= 0 ? "That is over already" : null;
-  const until = at ? `In ${duration(hoursUntil(at, now) * HOUR_S)}` : hours > 0 && hours < 1e6 ? `By ${instant(afterHours(hours, now))}` : `The clock is ${zone()}`;
+  const until = at
+    ? `In ${duration(hoursUntil(at, now) * HOUR_S)}`
+    : hours > 0 && hours < 1e6
+      ? `By ${instant(afterHours(hours, now))}`
+      : `The clock is ${zone()}`;
   return (
     <fieldset className="min-w-0 sm:max-lg:col-span-2">
       <legend className="mb-1 text-sm font-medium">Deadline</legend>
       <div className="grid grid-cols-[6.5rem_1fr] gap-2">
         <Input
-          label="Deadline in hours" hidden value={form.deadlineHours} unit="h" inputMode="decimal" autoComplete="off" placeholder="none" error={wrong.deadlineHours}
+          label="Deadline in hours"
+          hidden
+          value={form.deadlineHours}
+          unit="h"
+          inputMode="decimal"
+          autoComplete="off"
+          placeholder="none"
+          error={wrong.deadlineHours}
           onChange={(event) => set({ deadlineHours: event.target.value, deadlineAt: "" })}
         />
         <Input
-          label={`Deadline as date and time, ${zone()}`} hidden type="datetime-local" value={form.deadlineAt} min={toLocal(new Date(now))} error={over ?? wrong.deadlineAt}
+          label={`Deadline as date and time, ${zone()}`}
+          hidden
+          type="datetime-local"
+          value={form.deadlineAt}
+          min={toLocal(new Date(now))}
+          error={over ?? wrong.deadlineAt}
           onChange={(event) => set({ deadlineAt: event.target.value, deadlineHours: "" })}
         />
       </div>

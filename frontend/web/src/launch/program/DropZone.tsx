@@ -24,16 +24,38 @@ export function DropZone({ onTake, busy, focused }: DropProps): ReactNode {
   }
 
   return (
-    <div className={`rounded-md border border-dashed px-4 py-5 text-center ${over ? "border-accent bg-accent-wash" : "border-edge"}`}>
+    <div
+      className={`rounded-md border border-dashed px-4 py-5 text-center ${over ? "border-accent bg-accent-wash" : "border-edge"}`}
+    >
       <Icon name="upload" size={20} className="mx-auto mb-1.5 text-soft" />
-      <p className="text-sm font-medium">{over ? "Let go to take it" : busy ? "Reading" : "Drop a script, a notebook, files or a folder"}</p>
+      <p className="text-sm font-medium">
+        {over ? "Let go to take it" : busy ? "Reading" : "Drop a script, a notebook, files or a folder"}
+      </p>
       <p className="mb-3 text-xs text-soft">Up to 200 MB. Nothing leaves this machine before you order.</p>
       <div className="flex flex-wrap justify-center gap-2">
-        <Button icon="file" busy={busy} ref={focused ? focus : undefined} onClick={() => files.current?.click()}>Choose files</Button>
-        <Button icon="hosts" busy={busy} onClick={() => folder.current?.click()}>Choose a folder</Button>
+        <Button icon="file" busy={busy} ref={focused ? focus : undefined} onClick={() => files.current?.click()}>
+          Choose files
+        </Button>
+        <Button icon="hosts" busy={busy} onClick={() => folder.current?.click()}>
+          Choose a folder
+        </Button>
       </div>
-      <input ref={files} type="file" multiple hidden aria-label="Files of the program" onChange={(event) => chosen(event.currentTarget)} />
-      <input ref={folder} {...FOLDER} type="file" hidden aria-label="Folder of the program" onChange={(event) => chosen(event.currentTarget)} />
+      <input
+        ref={files}
+        type="file"
+        multiple
+        hidden
+        aria-label="Files of the program"
+        onChange={(event) => chosen(event.currentTarget)}
+      />
+      <input
+        ref={folder}
+        {...FOLDER}
+        type="file"
+        hidden
+        aria-label="Folder of the program"
+        onChange={(event) => chosen(event.currentTarget)}
+      />
     </div>
   );
 }

@@ -15,7 +15,11 @@ export function Examples({ onTake }: { onTake: (example: Example) => void }): Re
       <ul className="grid gap-2 [grid-template-columns:repeat(auto-fit,minmax(min(100%,13rem),1fr))]">
         {found.data.map((one) => (
           <li key={one.name}>
-            <button type="button" onClick={() => onTake(one)} className="h-full w-full rounded-md border border-line px-3 py-2 text-left hover:bg-hover">
+            <button
+              type="button"
+              onClick={() => onTake(one)}
+              className="h-full w-full rounded-md border border-line px-3 py-2 text-left hover:bg-hover"
+            >
               <span className="block text-sm font-medium">{one.title}</span>
               <span className="block text-xs text-soft">{told(one.need)}</span>
             </button>
@@ -29,5 +33,7 @@ export function Examples({ onTake }: { onTake: (example: Example) => void }): Re
 /** What it asks for, in a line. */
 function told({ accelerator, sites, budget_usd }: Partial<Need>): string {
   const chips = accelerator ? [accelerator].flat().join(", ") : "any GPU";
-  return [chips, sites ? plural(sites, "site") : null, budget_usd ? `at most ${usd(budget_usd)}` : null].filter(Boolean).join(", ");
+  return [chips, sites ? plural(sites, "site") : null, budget_usd ? `at most ${usd(budget_usd)}` : null]
+    .filter(Boolean)
+    .join(", ");
 }

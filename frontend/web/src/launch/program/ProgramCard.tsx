@@ -41,7 +41,10 @@ export function ProgramCard({ onExample }: ProgramProps): ReactNode {
 
   function takeExample(example: Example): void {
     setWrong(null);
-    take({ ...programOf(collectedOf(example.files), example.title), script: example.script }, example.args.map(quoted).join(" "));
+    take(
+      { ...programOf(collectedOf(example.files), example.title), script: example.script },
+      example.args.map(quoted).join(" "),
+    );
     onExample(example);
     setActed(true);
   }
@@ -49,12 +52,25 @@ export function ProgramCard({ onExample }: ProgramProps): ReactNode {
   return (
     <Card
       title="Program"
-      aside={taken.program && <IconButton label="Take another program" icon="close" onClick={() => { drop(); setActed(true); }} />}
+      aside={
+        taken.program && (
+          <IconButton
+            label="Take another program"
+            icon="close"
+            onClick={() => {
+              drop();
+              setActed(true);
+            }}
+          />
+        )
+      }
     >
       <div className="space-y-3 p-4">
-        {taken.program
-          ? <TakenProgram taken={taken} program={taken.program} focused={acted} />
-          : <DropZone onTake={(read) => void collect(read)} busy={busy} focused={acted} />}
+        {taken.program ? (
+          <TakenProgram taken={taken} program={taken.program} focused={acted} />
+        ) : (
+          <DropZone onTake={(read) => void collect(read)} busy={busy} focused={acted} />
+        )}
         {(wrong ?? taken.failed) && <Refusal error={(wrong ?? taken.failed) as Error} />}
         {!taken.program && <Examples onTake={takeExample} />}
       </div>
@@ -83,23 +99,52 @@ function TakenProgram({ taken, program, focused }: { taken: Taken; program: Prog
         <p className="font-medium">{program.example ?? (program.folder ? `${program.folder}/` : program.script)}</p>
         <p className="text-xs text-soft">
           {plural(program.files.length, "file")}, {bytes(program.size)}
-          {taken.packed ? <>; packed {bytes(taken.packed.content.length)}, SHA-256 <code title={taken.packed.sha256}>{taken.packed.sha256.slice(0, 12)}</code></> : taken.failed ? "" : "; packing"}
+          {taken.packed ? (
+            <>
+              ; packed {bytes(taken.packed.content.length)}, SHA-256{" "}
+              <code title={taken.packed.sha256}>{taken.packed.sha256.slice(0, 12)}</code>
+            </>
+          ) : taken.failed ? (
+            ""
+          ) : (
+            "; packing"
+          )}
         </p>
         {program.leftOut.length > 0 && <LeftOut paths={program.leftOut} />}
         <p className="text-xs text-soft">
-          {hasRequirements(program) ? "requirements.txt is in it: its packages are installed on every machine." : "No requirements.txt: no packages are installed for it."}
+          {hasRequirements(program)
+            ? "requirements.txt is in it: its packages are installed on every machine."
+            : "No requirements.txt: no packages are installed for it."}
         </p>
       </div>
       {program.scripts.length > 1 && (
-        <Select label="Script" value={program.script} onChange={(event) => change({ script: event.target.value })} options={program.scripts.map((one) => [one, one] as const)} />
+        <Select
+          label="Script"
+          value={program.script}
+          onChange={(event) => change({ script: event.target.value })}
+          options={program.scripts.map((one) => [one, one] as const)}
+        />
       )}
       <Preview program={program} />
       <div className="grid gap-3 sm:grid-cols-2 xl:grid-cols-1 2xl:grid-cols-2">
         <Input
-          label="Arguments" value={taken.args} onChange={(event) => change({ args: event.target.value })} placeholder="--lr 3e-4" spellCheck={false} autoComplete="off"
-          className="font-mono" error={wrongArgs(taken.args)}
+          label="Arguments"
+          value={taken.args}
+          onChange={(event) => change({ args: event.target.value })}
+          placeholder="--lr 3e-4"
+          spellCheck={false}
+          autoComplete="off"
+          className="font-mono"
+          error={wrongArgs(taken.args)}
         />
-        <Input label="Name" value={taken.name} onChange={(event) => change({ name: event.target.value })} placeholder={program.script} maxLength={80} autoComplete="off" />
+        <Input
+          label="Name"
+          value={taken.name}
+          onChange={(event) => change({ name: event.target.value })}
+          placeholder={program.script}
+          maxLength={80}
+          autoComplete="off"
+        />
       </div>
     </>
   );
@@ -111,7 +156,11 @@ function LeftOut({ paths }: { paths: readonly string[] }): ReactNode {
   return (
     <p className="text-xs text-soft">
       Left out: {shown.join(", ")}
-      {paths.length > shown.length && <Button kind="quiet" size="sm" className="h-6! px-1! text-xs!" onClick={() => setAll(true)}>and {paths.length - shown.length} more</Button>}
+      {paths.length > shown.length && (
+        <Button kind="quiet" size="sm" className="h-6! px-1! text-xs!" onClick={() => setAll(true)}>
+          and {paths.length - shown.length} more
+        </Button>
+      )}
     </p>
   );
 }

@@ -10,7 +10,9 @@ export interface Archive {
 }
 
 export async function archive(files: readonly Picked[]): Promise<Archive> {
-  const read = await Promise.all(files.map(async ({ path, file }) => ({ path, content: new Uint8Array(await file.arrayBuffer()) })));
+  const read = await Promise.all(
+    files.map(async ({ path, file }) => ({ path, content: new Uint8Array(await file.arrayBuffer()) })),
+  );
   // mtime 0 is "no date": https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1
   const content = gzipSync(tar(read), { level: 6, mtime: 0 }) as Uint8Array<ArrayBuffer>;
   return { sha256: await sha256(content), content };

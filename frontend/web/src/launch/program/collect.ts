@@ -21,7 +21,10 @@ export interface Collected {
 
 /** What cannot be taken: what is wrong, and what to do about it. */
 export class Unfit extends Error {
-  constructor(message: string, readonly hint = "") {
+  constructor(
+    message: string,
+    readonly hint = "",
+  ) {
     super(message);
     this.name = "Unfit";
   }
@@ -37,7 +40,10 @@ export function sortOut(given: readonly Picked[], folder: string | null): Collec
   const files: Picked[] = [];
   const leftOut = new Set<string>();
   for (const { path, file } of given) {
-    const parts = path.split("/").filter(Boolean).slice(folder === null ? 0 : 1);
+    const parts = path
+      .split("/")
+      .filter(Boolean)
+      .slice(folder === null ? 0 : 1);
     const unwanted = parts.findIndex((part) => !isWanted(part));
     if (unwanted === -1) files.push({ path: parts.join("/"), file });
     // A file that was named by hand is taken whatever its name; of a folder only what is wanted.
@@ -70,18 +76,27 @@ export async function fromDrop(items: Iterable<DataTransferItem>): Promise<Colle
   await walk(entries, "", folder === null, found, leftOut);
   if (folder === null) return { folder, files: found, leftOut: leftOut.sort() };
   const inside = (path: string) => path.slice(folder.length + 1);
-  return { folder, files: found.map(({ path, file }) => ({ path: inside(path), file })), leftOut: leftOut.map(inside).sort() };
+  return {
+    folder,
+    files: found.map(({ path, file }) => ({ path: inside(path), file })),
+    leftOut: leftOut.map(inside).sort(),
+  };
 }
 
 async function walk(
-  entries: readonly FileSystemEntry[], under: string, several: boolean, found: Picked[], leftOut: string[],
+  entries: readonly FileSystemEntry[],
+  under: string,
+  several: boolean,
+  found: Picked[],
+  leftOut: string[],
 ): Promise<void> {
   for (const entry of entries) {
     const path = `${under}${entry.name}`;
     const byHand = under === "" && (entry.isFile || !several);
     const wanted = byHand || isWanted(entry.name);
     if (!wanted) leftOut.push(entry.isDirectory ? `${path}/` : path);
-    else if (entry.isDirectory) await walk(await listed(entry as FileSystemDirectoryEntry), `${path}/`, several, found, leftOut);
+    else if (entry.isDirectory)
+      await walk(await listed(entry as FileSystemDirectoryEntry), `${path}/`, several, found, leftOut);
     else found.push({ path, file: await fileOf(entry as FileSystemFileEntry, path) });
   }
 }
@@ -98,7 +113,11 @@ async function listed(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry
 }
 
 function fileOf(entry: FileSystemFileEntry, path: string): Promise<File> {
-  return new Promise((done, failed) => entry.file(done, () => failed(new Unfit(`${path} cannot be read.`, "Check that it may be read, and drop it again."))));
+  return new Promise((done, failed) =>
+    entry.file(done, () =>
+      failed(new Unfit(`${path} cannot be read.`, "Check that it may be read, and drop it again.")),
+    ),
+  );
 }
 
 /** Throws Unfit, naming the largest files, when they are too much together. */

@@ -19,10 +19,12 @@ export function pack(program: Program): Promise<Archive> {
 function inWorker(program: Program): Promise<Archive> {
   if (!window.isSecureContext) {
     const port = window.location.port || "80";
-    return Promise.reject(new Unfit(
-      "This browser makes no SHA-256 here: the page came over plain HTTP from another machine.",
-      `Open the dashboard over https, or forward its port, ssh -L ${port}:127.0.0.1:${port} ${window.location.hostname}, and open http://127.0.0.1:${port}.`,
-    ));
+    return Promise.reject(
+      new Unfit(
+        "This browser makes no SHA-256 here: the page came over plain HTTP from another machine.",
+        `Open the dashboard over https, or forward its port, ssh -L ${port}:127.0.0.1:${port} ${window.location.hostname}, and open http://127.0.0.1:${port}.`,
+      ),
+    );
   }
   return new Promise((done, failed) => {
     const worker = new Worker(new URL("./archive.worker.ts", import.meta.url), { type: "module" });
@@ -30,7 +32,13 @@ function inWorker(program: Program): Promise<Archive> {
     worker.onmessage = ({ data }: MessageEvent<{ packed?: Archive; failed?: string }>) => {
       over();
       if (data.packed) done(data.packed);
-      else failed(new Unfit(`The program could not be packed: ${data.failed}.`, "A file may have changed since: drop it again."));
+      else
+        failed(
+          new Unfit(
+            `The program could not be packed: ${data.failed}.`,
+            "A file may have changed since: drop it again.",
+          ),
+        );
     };
     worker.onerror = () => {
       over();

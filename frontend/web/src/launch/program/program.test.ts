@@ -7,13 +7,25 @@ const picked = (...paths: string[]) => paths.map((path) => ({ path, file: file()
 
 describe("what is taken", () => {
   it("is what `yard run --workdir` takes of a folder", () => {
-    const given = picked("run/train.py", "run/.git/HEAD", "run/.git/objects/1", "run/src/__pycache__/a.pyc", "run/src/a.py", "run/.env", "run/venv/bin/python", "run/b.pyc", "run/node_modules/x/y.js", "run/env/x");
+    const given = picked(
+      "run/train.py",
+      "run/.git/HEAD",
+      "run/.git/objects/1",
+      "run/src/__pycache__/a.pyc",
+      "run/src/a.py",
+      "run/.env",
+      "run/venv/bin/python",
+      "run/b.pyc",
+      "run/node_modules/x/y.js",
+      "run/env/x",
+    );
     const { files, leftOut } = sortOut(given, "run");
     expect(files.map((one) => one.path)).toEqual(["train.py", "src/a.py"]);
     expect(leftOut).toEqual([".env", ".git/", "b.pyc", "env/", "node_modules/", "src/__pycache__/", "venv/"]);
   });
 
-  it("is a file that was named by hand, whatever it is called", () => expect(sortOut(picked(".hidden.py"), null).files).toHaveLength(1));
+  it("is a file that was named by hand, whatever it is called", () =>
+    expect(sortOut(picked(".hidden.py"), null).files).toHaveLength(1));
 
   it("tells a folder from files in an input", () => {
     const one = new File([""], "train.py");
@@ -30,7 +42,11 @@ describe("what is taken", () => {
   });
 
   it("stands at the top where several things were dropped", async () => {
-    const found = await fromDrop([item(leaf("train.py")), item(folder("src", [leaf("a.py")])), item(folder("node_modules", null))]);
+    const found = await fromDrop([
+      item(leaf("train.py")),
+      item(folder("src", [leaf("a.py")])),
+      item(folder("node_modules", null)),
+    ]);
     expect(found).toMatchObject({ folder: null, leftOut: ["node_modules/"] });
     expect(found.files.map((one) => one.path)).toEqual(["train.py", "src/a.py"]);
   });
@@ -55,7 +71,9 @@ describe("a program", () => {
     expect(() => of("a.py", "a.py")).toThrow("a.py is there twice");
     expect(() => programOf({ folder: "run", files: [], leftOut: [".git/"] })).toThrow("Nothing of run was taken");
     const large = { path: "weights.bin", file: { size: LIMIT_BYTES } as Blob };
-    expect(() => programOf({ folder: null, files: [{ path: "a.py", file: file("x") }, large], leftOut: [] })).toThrow("more than 200 MB. Largest: weights.bin (200 MB)");
+    expect(() => programOf({ folder: null, files: [{ path: "a.py", file: file("x") }, large], leftOut: [] })).toThrow(
+      "more than 200 MB. Largest: weights.bin (200 MB)",
+    );
   });
 
   it("is known to train by what it imports", async () => {
@@ -66,8 +84,16 @@ describe("a program", () => {
   });
 
   it("shows a notebook's code", async () => {
-    const text = JSON.stringify({ cells: [{ cell_type: "markdown", source: "# Hi" }, { cell_type: "code", source: ["import torch\n", "x = 1"] }, { cell_type: "code", source: "y = 2\n" }] });
-    expect(await textOf(programOf(collectedOf([{ path: "n.ipynb", text }])))).toBe("# Cell 1\nimport torch\nx = 1\n\n# Cell 2\ny = 2\n");
+    const text = JSON.stringify({
+      cells: [
+        { cell_type: "markdown", source: "# Hi" },
+        { cell_type: "code", source: ["import torch\n", "x = 1"] },
+        { cell_type: "code", source: "y = 2\n" },
+      ],
+    });
+    expect(await textOf(programOf(collectedOf([{ path: "n.ipynb", text }])))).toBe(
+      "# Cell 1\nimport torch\nx = 1\n\n# Cell 2\ny = 2\n",
+    );
     expect(() => codeOf("{}", "n.ipynb")).toThrow("n.ipynb is not a Jupyter notebook.");
     expect(() => codeOf('{"cells": []}', "n.ipynb")).toThrow("has no code cells");
   });
@@ -75,7 +101,11 @@ describe("a program", () => {
 
 describe("arguments", () => {
   it.each<[string, string[]]>([
-    ["--lr 3e-4  --name 'a b'", ["--lr", "3e-4", "--name", "a b"]], ['"a \\"b\\"" c\\ d', ['a "b"', "c d"]], ["''", [""]], ["", []], ["a'b'c", ["abc"]],
+    ["--lr 3e-4  --name 'a b'", ["--lr", "3e-4", "--name", "a b"]],
+    ['"a \\"b\\"" c\\ d', ['a "b"', "c d"]],
+    ["''", [""]],
+    ["", []],
+    ["a'b'c", ["abc"]],
   ])("%s", (text, words) => expect(splitArgs(text)).toEqual(words));
 
   it("wants quotes closed", () => expect(() => splitArgs("'a b")).toThrow(Unfit));
@@ -88,7 +118,12 @@ describe("arguments", () => {
 type Entry = FileSystemEntry;
 const item = (entry: Entry) => ({ webkitGetAsEntry: () => entry }) as DataTransferItem;
 const leaf = (name: string) =>
-  ({ name, isFile: true, isDirectory: false, file: (done: (file: Blob) => void) => done(file(name)) }) as unknown as Entry;
+  ({
+    name,
+    isFile: true,
+    isDirectory: false,
+    file: (done: (file: Blob) => void) => done(file(name)),
+  }) as unknown as Entry;
 /** null: nobody may look into it. */
 function folder(name: string, inside: Entry[] | null): Entry {
   const createReader = () => {

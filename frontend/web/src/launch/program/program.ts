@@ -23,14 +23,36 @@ let taken = 0;
 
 /** Throws Unfit where nothing in it can run, or it is too much. */
 export function programOf({ files, folder, leftOut }: Collected, example: string | null = null): Program {
-  if (files.length === 0) throw new Unfit(folder === null ? "Nothing was taken." : `Nothing of ${folder} was taken: it has no files but those that stay out.`, "Drop a .py script, a notebook, or a folder with one.");
-  const scripts = files.map((one) => one.path).filter((path) => SCRIPT.test(path)).sort(likelier);
+  if (files.length === 0)
+    throw new Unfit(
+      folder === null
+        ? "Nothing was taken."
+        : `Nothing of ${folder} was taken: it has no files but those that stay out.`,
+      "Drop a .py script, a notebook, or a folder with one.",
+    );
+  const scripts = files
+    .map((one) => one.path)
+    .filter((path) => SCRIPT.test(path))
+    .sort(likelier);
   const [script] = scripts;
-  if (script === undefined) throw new Unfit("There is no .py script and no notebook in it.", "Add the script that trains, and drop both together.");
+  if (script === undefined)
+    throw new Unfit(
+      "There is no .py script and no notebook in it.",
+      "Add the script that trains, and drop both together.",
+    );
   const repeated = files.find((one, at) => files.findIndex((other) => other.path === one.path) !== at);
   if (repeated) throw new Unfit(`${repeated.path} is there twice.`, "Drop the folder that holds both, or one of them.");
   checkSize(files);
-  return { id: ++taken, files, folder, leftOut, example, scripts, script, size: files.reduce((sum, one) => sum + one.file.size, 0) };
+  return {
+    id: ++taken,
+    files,
+    folder,
+    leftOut,
+    example,
+    scripts,
+    script,
+    size: files.reduce((sum, one) => sum + one.file.size, 0),
+  };
 }
 
 /** At the top before deep, a name that says so before others. */

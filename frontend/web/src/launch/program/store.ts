@@ -42,8 +42,11 @@ export function change(now: { script?: string; args?: string; name?: string }): 
 export const drop = () => set(NONE);
 
 export function useTaken(): Taken {
-  return useSyncExternalStore((listener) => {
-    listeners.add(listener);
-    return () => listeners.delete(listener);
-  }, () => taken);
+  return useSyncExternalStore(
+    (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    () => taken,
+  );
 }

@@ -33,7 +33,8 @@ describe("an archive", () => {
 
   it("is read by Python's tarfile, its checksums and all", () => {
     writeFileSync(join(folder, "a.tar"), tar(FILES));
-    const read = "import json, sys, tarfile; t = tarfile.open(sys.argv[1], errorlevel=2); print(json.dumps([[m.name, m.size, m.mode, m.uid, m.mtime, m.isfile()] for m in t]))";
+    const read =
+      "import json, sys, tarfile; t = tarfile.open(sys.argv[1], errorlevel=2); print(json.dumps([[m.name, m.size, m.mode, m.uid, m.mtime, m.isfile()] for m in t]))";
     const told = JSON.parse(execFileSync("python3", ["-c", read, join(folder, "a.tar")], { encoding: "utf8" }));
     expect(told.sort()).toEqual(FILES.map(({ path, content }) => [path, content.length, 0o644, 0, 0, true]).sort());
   });
@@ -43,7 +44,8 @@ describe("an archive", () => {
       writeFileSync(join(folder, String(at)), content);
       return [path, join(folder, String(at))];
     });
-    const pack = "import gzip, json, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from gpuyard.pack import archive; sys.stdout.buffer.write(gzip.decompress(archive({k: Path(v) for k, v in json.loads(sys.argv[2])})))";
+    const pack =
+      "import gzip, json, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from gpuyard.pack import archive; sys.stdout.buffer.write(gzip.decompress(archive({k: Path(v) for k, v in json.loads(sys.argv[2])})))";
     const theirs = execFileSync("python3", ["-c", pack, CLIENT, JSON.stringify(names)], { maxBuffer: 1 << 24 });
     expect(Buffer.compare(Buffer.from(tar(FILES)), theirs)).toBe(0);
   });
@@ -55,7 +57,9 @@ describe("an archive", () => {
     expect(second.sha256).toBe(first.sha256);
     expect(gunzipSync(second.content)).toEqual(tar(FILES));
     writeFileSync(join(folder, "a.tar.gz"), first.content);
-    expect(execFileSync("sha256sum", [join(folder, "a.tar.gz")], { encoding: "utf8" }).split(" ")[0]).toBe(first.sha256);
+    expect(execFileSync("sha256sum", [join(folder, "a.tar.gz")], { encoding: "utf8" }).split(" ")[0]).toBe(
+      first.sha256,
+    );
     expect([...first.content.slice(4, 8)]).toEqual([0, 0, 0, 0]);
   });
 });

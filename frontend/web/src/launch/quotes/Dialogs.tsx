@@ -25,18 +25,37 @@ interface DryRunProps {
 
 export function DryRun({ open, quote, body, need, command, hold, failed, packing, onClose }: DryRunProps): ReactNode {
   return (
-    <Modal open={open} onOpenChange={(now) => !now && onClose()} title="Dry run" about="Nothing is uploaded and nothing is ordered.">
+    <Modal
+      open={open}
+      onOpenChange={(now) => !now && onClose()}
+      title="Dry run"
+      about="Nothing is uploaded and nothing is ordered."
+    >
       <div className="space-y-4">
         {quote && (
           <p className="text-sm">
-            Quote {quote.rank}: {quote.sites.map((one) => `${one.accelerators} × ${one.accelerator} at ${one.site}`).join(", ")}.
-            {quote.outcome && <> About {usd(quote.outcome.cost_usd.p50)} and {duration(quote.outcome.finish_s.p50)}.</>}
+            Quote {quote.rank}:{" "}
+            {quote.sites.map((one) => `${one.accelerators} × ${one.accelerator} at ${one.site}`).join(", ")}.
+            {quote.outcome && (
+              <>
+                {" "}
+                About {usd(quote.outcome.cost_usd.p50)} and {duration(quote.outcome.finish_s.p50)}.
+              </>
+            )}
             {hold !== null && <> {usd(hold)} of your credit would be set aside; what is not used comes back.</>}
           </p>
         )}
-        {failed ? <Fault error={failed} /> : packing ? <Loading lines={3} label="The program is packed" /> : body ? (
+        {failed ? (
+          <Fault error={failed} />
+        ) : packing ? (
+          <Loading lines={3} label="The program is packed" />
+        ) : body ? (
           <CopyBlock label="POST /v1/workloads" text={JSON.stringify(body, null, 2)} />
-        ) : <p className="text-sm text-soft">{quote ? "Add a program to see the order that would be sent." : "There is no quote that could be ordered."}</p>}
+        ) : (
+          <p className="text-sm text-soft">
+            {quote ? "Add a program to see the order that would be sent." : "There is no quote that could be ordered."}
+          </p>
+        )}
         <CopyBlock label="POST /v1/quotes" text={JSON.stringify(need, null, 2)} />
         {command !== null && <CopyBlock label="The same from the command line" text={command} wrap />}
       </div>
@@ -54,13 +73,23 @@ export function PriceMoved({ moved, onOrder, onClose }: MovedProps): ReactNode {
   const fresh = moved?.fresh ?? null;
   return (
     <Modal
-      open={moved !== null} onOpenChange={(open) => !open && onClose()} title="The quote was over"
-      about={fresh ? "Its price no longer held, so it was asked anew. Nothing was ordered yet." : "It was asked anew, and there is no longer a quote like it. Nothing was ordered."}
+      open={moved !== null}
+      onOpenChange={(open) => !open && onClose()}
+      title="The quote was over"
+      about={
+        fresh
+          ? "Its price no longer held, so it was asked anew. Nothing was ordered yet."
+          : "It was asked anew, and there is no longer a quote like it. Nothing was ordered."
+      }
     >
       {moved && fresh && <Difference old={moved.old} fresh={fresh} />}
       <div className="mt-4 flex justify-end gap-2">
         <Button onClick={onClose}>Back to the quotes</Button>
-        {fresh && <Button kind="primary" onClick={() => onOrder(fresh)}>Order at {shown(fresh)}</Button>}
+        {fresh && (
+          <Button kind="primary" onClick={() => onOrder(fresh)}>
+            Order at {shown(fresh)}
+          </Button>
+        )}
       </div>
     </Modal>
   );
@@ -78,10 +107,21 @@ function Difference({ old, fresh }: { old: Quote; fresh: Quote }): ReactNode {
       <dd className="tabular-nums">{shown(old)}</dd>
       <dt className="text-soft">It is now</dt>
       <dd className="font-semibold tabular-nums">
-        {shown(fresh)} {apart !== null && <span className="font-normal text-soft">({apart === 0 ? "the same" : `${usd(Math.abs(apart))} ${apart > 0 ? "more" : "less"}`})</span>}
+        {shown(fresh)}{" "}
+        {apart !== null && (
+          <span className="font-normal text-soft">
+            ({apart === 0 ? "the same" : `${usd(Math.abs(apart))} ${apart > 0 ? "more" : "less"}`})
+          </span>
+        )}
       </dd>
       <dt className="text-soft">Machines</dt>
-      <dd>{machines ? "the same" : <>others: {fresh.sites.map((one) => `${one.accelerators} × ${one.accelerator} at ${one.site}`).join(", ")}</>}</dd>
+      <dd>
+        {machines ? (
+          "the same"
+        ) : (
+          <>others: {fresh.sites.map((one) => `${one.accelerators} × ${one.accelerator} at ${one.site}`).join(", ")}</>
+        )}
+      </dd>
     </dl>
   );
 }

@@ -24,14 +24,29 @@ export function OrderButton({ quote, chosen, orders }: { quote: Quote; chosen: b
   return (
     <div>
       <Button
-        kind={chosen ? "primary" : "plain"} size="sm" className="w-full" busy={!!mine} disabled={!!working || !!blocked || hold === null} aria-describedby={blocked ? "launch-blocked" : undefined}
+        kind={chosen ? "primary" : "plain"}
+        size="sm"
+        className="w-full"
+        busy={!!mine}
+        disabled={!!working || !!blocked || hold === null}
+        aria-describedby={blocked ? "launch-blocked" : undefined}
         onClick={() => onOrder(quote)}
       >
-        {mine ? `${PHASES[mine.phase]}${mine.phase === "uploading" ? ` ${percent(mine.share)}` : ""}` : <>Order <span className="sr-only">quote {quote.rank}</span></>}
+        {mine ? (
+          `${PHASES[mine.phase]}${mine.phase === "uploading" ? ` ${percent(mine.share)}` : ""}`
+        ) : (
+          <>
+            Order <span className="sr-only">quote {quote.rank}</span>
+          </>
+        )}
       </Button>
-      {mine?.phase === "uploading"
-        ? <Button kind="quiet" size="sm" className="w-full" onClick={onCancel}>Call it off</Button>
-        : <p className="mt-1 text-xs text-soft">{hold === null ? "Needs a budget" : `Sets ${usd(hold)} aside`}</p>}
+      {mine?.phase === "uploading" ? (
+        <Button kind="quiet" size="sm" className="w-full" onClick={onCancel}>
+          Call it off
+        </Button>
+      ) : (
+        <p className="mt-1 text-xs text-soft">{hold === null ? "Needs a budget" : `Sets ${usd(hold)} aside`}</p>
+      )}
     </div>
   );
 }

@@ -15,18 +15,27 @@ export function QuoteCards({ quotes, numbers, chosen, onChoose, orders, askedAt 
   return (
     <ol className="grid gap-3 p-4 [grid-template-columns:repeat(auto-fill,minmax(min(100%,15rem),1fr))]">
       {quotes.map((quote) => (
-        <li key={quote.id} className={`flex flex-col gap-3 rounded-md border p-3 text-sm ${quote.rank === chosen ? "border-accent" : "border-line"}`}>
+        <li
+          key={quote.id}
+          className={`flex flex-col gap-3 rounded-md border p-3 text-sm ${quote.rank === chosen ? "border-accent" : "border-line"}`}
+        >
           <div className="flex flex-wrap items-center justify-between gap-2">
             <button
-              type="button" aria-pressed={quote.rank === chosen} onClick={() => onChoose(quote.rank)}
+              type="button"
+              aria-pressed={quote.rank === chosen}
+              onClick={() => onChoose(quote.rank)}
               className="min-h-6 rounded-sm font-semibold hover:text-accent aria-pressed:text-accent-strong"
             >
               Quote {quote.rank}
             </button>
             <Labels quote={quote} />
           </div>
-          {quote.outcome && <Lying label="Cost to finish, USD" range={costOf(quote.outcome)} scale={scales.cost} format={usd} />}
-          {quote.outcome && <Lying label="Finish" range={quote.outcome.finish_s} scale={scales.finish} format={duration} />}
+          {quote.outcome && (
+            <Lying label="Cost to finish, USD" range={costOf(quote.outcome)} scale={scales.cost} format={usd} />
+          )}
+          {quote.outcome && (
+            <Lying label="Finish" range={quote.outcome.finish_s} scale={scales.finish} format={duration} />
+          )}
           <dl className={PAIRS}>
             <Facts quote={quote} facts={FACTS.filter((fact) => fact.first)} askedAt={askedAt} />
             <dt className="text-xs leading-5 text-soft">Price</dt>
@@ -36,22 +45,36 @@ export function QuoteCards({ quotes, numbers, chosen, onChoose, orders, askedAt 
           {quote.outcome && (
             <details>
               <summary className="min-h-6 text-xs text-soft">Losses, energy, egress</summary>
-              <dl className={PAIRS}><Facts quote={quote} facts={FACTS.filter((fact) => !fact.first)} askedAt={askedAt} /></dl>
+              <dl className={PAIRS}>
+                <Facts quote={quote} facts={FACTS.filter((fact) => !fact.first)} askedAt={askedAt} />
+              </dl>
             </details>
           )}
-          <div className="mt-auto"><OrderButton quote={quote} chosen={quote.rank === chosen} orders={orders} /></div>
+          <div className="mt-auto">
+            <OrderButton quote={quote} chosen={quote.rank === chosen} orders={orders} />
+          </div>
         </li>
       ))}
     </ol>
   );
 }
 
-function Facts({ quote: { outcome }, facts, askedAt }: { quote: Quote; facts: readonly Fact[]; askedAt: number }): ReactNode {
+function Facts({
+  quote: { outcome },
+  facts,
+  askedAt,
+}: {
+  quote: Quote;
+  facts: readonly Fact[];
+  askedAt: number;
+}): ReactNode {
   if (!outcome) return null;
-  return facts.filter((fact) => fact.has?.(outcome) ?? true).map((fact) => (
-    <div key={fact.label} className="contents">
-      <dt className="text-xs leading-5 text-soft">{fact.label}</dt>
-      <dd className="text-right tabular-nums">{fact.show(outcome, askedAt)}</dd>
-    </div>
-  ));
+  return facts
+    .filter((fact) => fact.has?.(outcome) ?? true)
+    .map((fact) => (
+      <div key={fact.label} className="contents">
+        <dt className="text-xs leading-5 text-soft">{fact.label}</dt>
+        <dd className="text-right tabular-nums">{fact.show(outcome, askedAt)}</dd>
+      </div>
+    ));
 }

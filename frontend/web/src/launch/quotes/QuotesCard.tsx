@@ -38,7 +38,11 @@ export function QuotesCard(props: CardProps): ReactNode {
   return (
     <Card
       title="Quotes"
-      aside={allowed && quotes && !asked.isError && <Held quotes={quotes} fetching={asked.isFetching} onAsk={() => void asked.refetch()} />}
+      aside={
+        allowed &&
+        quotes &&
+        !asked.isError && <Held quotes={quotes} fetching={asked.isFetching} onAsk={() => void asked.refetch()} />
+      }
     >
       {allowed && orders.blocked && (
         <p id="launch-blocked" className="flex items-center gap-2 border-b border-line px-4 py-2 text-sm text-soft">
@@ -46,9 +50,17 @@ export function QuotesCard(props: CardProps): ReactNode {
         </p>
       )}
       {!allowed ? (
-        <Empty icon="shield" title="You may look, not order" about="You are a viewer of this team. A member or an owner may ask for quotes and order; the command of the dry run can be handed to them." />
+        <Empty
+          icon="shield"
+          title="You may look, not order"
+          about="You are a viewer of this team. A member or an owner may ask for quotes and order; the command of the dry run can be handed to them."
+        />
       ) : !asked.fits && !quotes ? (
-        <Empty icon="filter" title="The need is not complete" about="Some fields are marked: quotes are asked for as soon as they make sense." />
+        <Empty
+          icon="filter"
+          title="The need is not complete"
+          about="Some fields are marked: quotes are asked for as soon as they make sense."
+        />
       ) : asked.isError && !(asked.data && away(asked.error)) ? (
         <Refused {...props} />
       ) : !asked.data ? (
@@ -73,7 +85,11 @@ function Refused({ asked, form, onChange }: CardProps): ReactNode {
   const problem = asked.error instanceof Problem ? asked.error : null;
   if (problem?.code === "need_unmet") return <Unmet problem={problem} form={form} onChange={onChange} />;
   if (problem?.code === "budget_below_cheapest") return <TooDear problem={problem} form={form} onChange={onChange} />;
-  return <div className="p-4"><Fault error={asked.error} retry={() => void asked.refetch()} /></div>;
+  return (
+    <div className="p-4">
+      <Fault error={asked.error} retry={() => void asked.refetch()} />
+    </div>
+  );
 }
 
 function Shown(props: CardProps & { answer: Quotes }): ReactNode {
@@ -87,13 +103,21 @@ function Shown(props: CardProps & { answer: Quotes }): ReactNode {
   const shown = { quotes, numbers, chosen: chosen.rank, onChoose, orders, askedAt: asked.dataUpdatedAt };
   return (
     <div aria-busy={asked.old} className={`transition-opacity duration-100 ${asked.old ? "opacity-55" : ""}`}>
-      <p role="status" className="sr-only">{asked.old ? "" : `${plural(quotes.length, "quote")}. ${said(chosen)}`}</p>
+      <p role="status" className="sr-only">
+        {asked.old ? "" : `${plural(quotes.length, "quote")}. ${said(chosen)}`}
+      </p>
       {chosen.outcome === null && (
         <p className="flex items-start gap-2 border-b border-line bg-warn-wash px-4 py-2 text-sm text-warn">
           <Icon name="info" className="mt-0.5" />
           <span>
-            {form.samples ? "Nobody knows yet how fast this program is" : "How much there is to train is not known"}: prices per hour are compared, not what it costs to finish.
-            {form.samples ? " State the speed of one GPU, or let " : " State the samples. "}{form.samples && <><code>yard probe</code> measure it.</>}
+            {form.samples ? "Nobody knows yet how fast this program is" : "How much there is to train is not known"}:
+            prices per hour are compared, not what it costs to finish.
+            {form.samples ? " State the speed of one GPU, or let " : " State the samples. "}
+            {form.samples && (
+              <>
+                <code>yard probe</code> measure it.
+              </>
+            )}
           </span>
         </p>
       )}
@@ -108,7 +132,10 @@ function Shown(props: CardProps & { answer: Quotes }): ReactNode {
         <section className="border-t border-line">
           <h3 className="px-4 pt-3 text-sm font-semibold">Cost against deadline</h3>
           <CostCurve
-            curve={answer.curve} quotes={quotes} chosen={chosen.rank} deadlineHours={deadlineHours}
+            curve={answer.curve}
+            quotes={quotes}
+            chosen={chosen.rank}
+            deadlineHours={deadlineHours}
             onDeadline={(deadlineHours) => onChange({ ...form, deadlineHours, deadlineAt: "" })}
           />
         </section>
@@ -117,7 +144,10 @@ function Shown(props: CardProps & { answer: Quotes }): ReactNode {
   );
 }
 
-const said = (quote: Quote) => (quote.outcome ? `Quote ${quote.rank} costs ${usd(quote.outcome.cost_usd.p50)} and takes ${duration(quote.outcome.finish_s.p50)}.` : `Quote ${quote.rank} costs ${price(quote.usd_per_hour)} an hour.`);
+const said = (quote: Quote) =>
+  quote.outcome
+    ? `Quote ${quote.rank} costs ${usd(quote.outcome.cost_usd.p50)} and takes ${duration(quote.outcome.finish_s.p50)}.`
+    : `Quote ${quote.rank} costs ${price(quote.usd_per_hour)} an hour.`;
 
 interface WhyProps {
   quote: Quote;
@@ -131,28 +161,50 @@ function Why({ quote, excluded, onDryRun, beside }: WhyProps): ReactNode {
     <section className={`min-w-0 grow px-4 py-3 text-sm ${beside ? "" : "border-t border-line"}`}>
       <div className="flex flex-wrap items-center justify-between gap-2">
         <h3 className="font-semibold">Why quote {quote.rank}</h3>
-        <Button size="sm" onClick={onDryRun}>Dry run</Button>
+        <Button size="sm" onClick={onDryRun}>
+          Dry run
+        </Button>
       </div>
       <p className="max-w-prose">{sentence(readable(quote.why))}</p>
-      {quote.why_not && <p className="max-w-prose text-soft">Why not the next: {readable(quote.why_not.replace(/^next best: /, ""))}</p>}
+      {quote.why_not && (
+        <p className="max-w-prose text-soft">Why not the next: {readable(quote.why_not.replace(/^next best: /, ""))}</p>
+      )}
       <p className="mt-1 text-xs text-soft">
-        {plural(excluded.offers_considered, "offer")} considered{excluded.excluded.map((one) => `; without ${count(one.offers)} (${one.constraint.replaceAll("_", " ")})`).join("")}.
+        {plural(excluded.offers_considered, "offer")} considered
+        {excluded.excluded
+          .map((one) => `; without ${count(one.offers)} (${one.constraint.replaceAll("_", " ")})`)
+          .join("")}
+        .
       </p>
     </section>
   );
 }
 
 /** How long the prices hold. */
-function Held({ quotes, fetching, onAsk }: { quotes: readonly Quote[]; fetching: boolean; onAsk: () => void }): ReactNode {
+function Held({
+  quotes,
+  fetching,
+  onAsk,
+}: {
+  quotes: readonly Quote[];
+  fetching: boolean;
+  onAsk: () => void;
+}): ReactNode {
   const now = useNow();
   const until = expiry(quotes);
   const left = (until - now) / 1000;
   return (
     <>
       <span className="text-xs tabular-nums" title={`Until ${clock(new Date(until))} ${zone()}`}>
-        {fetching ? "Asking" : left > 0 ? `Prices hold for ${duration(Math.max(1, Math.floor(left)))}` : "Prices held until now"}
+        {fetching
+          ? "Asking"
+          : left > 0
+            ? `Prices hold for ${duration(Math.max(1, Math.floor(left)))}`
+            : "Prices held until now"}
       </span>
-      <Button size="sm" busy={fetching} onClick={onAsk}>Ask again</Button>
+      <Button size="sm" busy={fetching} onClick={onAsk}>
+        Ask again
+      </Button>
     </>
   );
 }

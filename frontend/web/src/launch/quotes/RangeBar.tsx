@@ -16,7 +16,10 @@ export function RangeBar({ range, scale, upright }: BarProps): ReactNode {
   const length = `max(3px, ${((scale.at(range.p90) - scale.at(range.p10)) * 100).toFixed(1)}%)`;
   return upright ? (
     <span aria-hidden="true" className="relative block h-14 w-2.5 shrink-0 rounded-sm bg-calm-wash">
-      <span className="absolute inset-x-0 rounded-sm bg-line-1/45" style={{ bottom: share(range.p10), height: length }} />
+      <span
+        className="absolute inset-x-0 rounded-sm bg-line-1/45"
+        style={{ bottom: share(range.p10), height: length }}
+      />
       <span className="absolute -inset-x-0.75 h-0.5 bg-line-1" style={{ bottom: `calc(${share(range.p50)} - 1px)` }} />
     </span>
   ) : (
@@ -36,9 +39,18 @@ export function Upright({ range, scale, format }: FiguresProps): ReactNode {
     <span className="flex items-center gap-2.5">
       <RangeBar range={range} scale={scale} upright />
       <span className="tabular-nums">
-        <span className="block text-xs text-soft"><span className="sr-only">Nine times of ten less than </span>{format(range.p90)}</span>
-        <span className="block font-semibold"><span className="sr-only">As likely more as less: </span>{format(range.p50)}</span>
-        <span className="block text-xs text-soft"><span className="sr-only">One time of ten less than </span>{format(range.p10)}</span>
+        <span className="block text-xs text-soft">
+          <span className="sr-only">Nine times of ten less than </span>
+          {format(range.p90)}
+        </span>
+        <span className="block font-semibold">
+          <span className="sr-only">As likely more as less: </span>
+          {format(range.p50)}
+        </span>
+        <span className="block text-xs text-soft">
+          <span className="sr-only">One time of ten less than </span>
+          {format(range.p10)}
+        </span>
       </span>
     </span>
   );
@@ -53,8 +65,14 @@ export function Lying({ label, range, scale, format }: FiguresProps & { label: s
       </div>
       <RangeBar range={range} scale={scale} />
       <div className="mt-0.5 flex justify-between text-xs text-soft tabular-nums">
-        <span><span className="sr-only">One time of ten less than </span>{format(range.p10)}</span>
-        <span><span className="sr-only">Nine times of ten less than </span>{format(range.p90)}</span>
+        <span>
+          <span className="sr-only">One time of ten less than </span>
+          {format(range.p10)}
+        </span>
+        <span>
+          <span className="sr-only">Nine times of ten less than </span>
+          {format(range.p90)}
+        </span>
       </div>
     </div>
   );

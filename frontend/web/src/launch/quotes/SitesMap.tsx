@@ -16,7 +16,12 @@ export function SitesMap({ quotes, numbers, chosen }: MapProps): ReactNode {
   const nowhere = new Set<string>();
   for (const site of quotes.flatMap((one) => one.sites)) {
     const { latitude, longitude } = site;
-    const known = { id: site.site, name: site.site, number: numbers.get(site.site) ?? 0, faint: !strong.has(site.site) };
+    const known = {
+      id: site.site,
+      name: site.site,
+      number: numbers.get(site.site) ?? 0,
+      faint: !strong.has(site.site),
+    };
     if (latitude == null || longitude == null) nowhere.add(site.site);
     else places.set(site.site, { ...known, latitude, longitude });
   }
@@ -27,13 +32,18 @@ export function SitesMap({ quotes, numbers, chosen }: MapProps): ReactNode {
       <h3 className="px-4 pt-3 text-sm font-semibold">Where</h3>
       {drawn.length > 0 && (
         <WorldMap
-          label={`Sites of the quotes; quote ${chosen} stands out`} places={drawn}
-          links={linksOf(quotes.find((one) => one.rank === chosen), places)}
+          label={`Sites of the quotes; quote ${chosen} stands out`}
+          places={drawn}
+          links={linksOf(
+            quotes.find((one) => one.rank === chosen),
+            places,
+          )}
         />
       )}
       {nowhere.size > 0 && (
         <p className="px-4 pb-3 text-xs text-soft">
-          Not on the map, since nobody said where they are: {[...nowhere].map((one) => `${numbers.get(one)} ${one}`).join(", ")}.
+          Not on the map, since nobody said where they are:{" "}
+          {[...nowhere].map((one) => `${numbers.get(one)} ${one}`).join(", ")}.
         </p>
       )}
     </section>

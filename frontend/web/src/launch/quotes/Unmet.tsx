@@ -28,7 +28,16 @@ export function Unmet({ problem, form, onChange }: UnmetProps): ReactNode {
         <div>
           <p className="font-medium">{considered ? "No offer meets this need" : "No offer is open"}</p>
           <p className="text-sm text-soft">
-            {considered ? `${count(considered)} were looked at.` : <>Nothing was read yet, or all prices are stale. <Link to="/offers" className="underline">See the offers and where they come from</Link></>}
+            {considered ? (
+              `${count(considered)} were looked at.`
+            ) : (
+              <>
+                Nothing was read yet, or all prices are stale.{" "}
+                <Link to="/offers" className="underline">
+                  See the offers and where they come from
+                </Link>
+              </>
+            )}
           </p>
         </div>
       </div>
@@ -37,12 +46,18 @@ export function Unmet({ problem, form, onChange }: UnmetProps): ReactNode {
           <h3 className="label-caps mb-1.5">What would help</h3>
           <ul className="space-y-1.5">
             {relaxations.map((one) => (
-              <li key={one.field} className="flex flex-wrap items-center justify-between gap-2 rounded-md border border-line px-3 py-1.5 text-sm">
+              <li
+                key={one.field}
+                className="flex flex-wrap items-center justify-between gap-2 rounded-md border border-line px-3 py-1.5 text-sm"
+              >
                 <span>
-                  {one.change.charAt(0).toUpperCase() + one.change.slice(1)} it would cost <strong className="font-semibold">{usd(one.usd)}</strong>
+                  {one.change.charAt(0).toUpperCase() + one.change.slice(1)} it would cost{" "}
+                  <strong className="font-semibold">{usd(one.usd)}</strong>
                   {one.finish_s === null ? " an hour" : <> and take {duration(one.finish_s)}</>}
                 </span>
-                <Button size="sm" aria-label={`Apply: ${one.change}`} onClick={() => apply(relaxed(form, one))}>Apply</Button>
+                <Button size="sm" aria-label={`Apply: ${one.change}`} onClick={() => apply(relaxed(form, one))}>
+                  Apply
+                </Button>
               </li>
             ))}
           </ul>
@@ -55,7 +70,12 @@ export function Unmet({ problem, form, onChange }: UnmetProps): ReactNode {
             {excluded.map((one) => (
               <li key={one.constraint} className="grid grid-cols-[1fr_6rem_4rem] items-center gap-3">
                 <span className="min-w-0">{one.constraint.replaceAll("_", " ")}</span>
-                <span aria-hidden="true" className="h-2 rounded-sm bg-calm-wash"><span className="block h-full rounded-sm bg-soft" style={{ width: `${Math.min(100, (100 * one.offers) / Math.max(1, considered))}%` }} /></span>
+                <span aria-hidden="true" className="h-2 rounded-sm bg-calm-wash">
+                  <span
+                    className="block h-full rounded-sm bg-soft"
+                    style={{ width: `${Math.min(100, (100 * one.offers) / Math.max(1, considered))}%` }}
+                  />
+                </span>
                 <span className="num">{count(one.offers)}</span>
               </li>
             ))}
@@ -82,9 +102,14 @@ export function TooDear({ problem, form, onChange }: UnmetProps): ReactNode {
       <Icon name="warn" className="text-warn" />
       <p className="min-w-0 grow basis-60 text-sm">
         <span className="block font-medium">The budget is too small</span>
-        <span className="text-soft">The cheapest way to finish is expected to cost {usd(cheapest)}; the budget is {usd(form.budget.replace(/[$,\s]/g, ""))}.</span>
+        <span className="text-soft">
+          The cheapest way to finish is expected to cost {usd(cheapest)}; the budget is{" "}
+          {usd(form.budget.replace(/[$,\s]/g, ""))}.
+        </span>
       </p>
-      {Number.isFinite(cheapest) && <Button onClick={() => applying(onChange)({ ...form, budget })}>Raise the budget to ${budget}</Button>}
+      {Number.isFinite(cheapest) && (
+        <Button onClick={() => applying(onChange)({ ...form, budget })}>Raise the budget to ${budget}</Button>
+      )}
     </div>
   );
 }

@@ -12,12 +12,20 @@ const LABELS: Record<string, IconName> = { cheapest: "down", fastest: "bolt", sa
 export function Labels({ quote }: { quote: Quote }): ReactNode {
   return (
     <span className="flex flex-wrap gap-1">
-      {quote.labels.map((one) => <Badge key={one} tone="work" icon={LABELS[one]}>{words(one)}</Badge>)}
+      {quote.labels.map((one) => (
+        <Badge key={one} tone="work" icon={LABELS[one]}>
+          {words(one)}
+        </Badge>
+      ))}
     </span>
   );
 }
 
-export const costOf = ({ cost_usd: { p10, p50, p90 } }: Outcome): Range => ({ p10: Number(p10), p50: Number(p50), p90: Number(p90) });
+export const costOf = ({ cost_usd: { p10, p50, p90 } }: Outcome): Range => ({
+  p10: Number(p10),
+  p50: Number(p50),
+  p90: Number(p90),
+});
 
 export interface Scales {
   cost: Scale;
@@ -27,7 +35,10 @@ export interface Scales {
 export function scalesOf(quotes: readonly Quote[]): Scales {
   const all = quotes.flatMap((one) => one.outcome ?? []);
   const ends = (range: Range) => [range.p10, range.p90];
-  return { cost: scaleOf(all.flatMap((one) => ends(costOf(one)))), finish: scaleOf(all.flatMap((one) => ends(one.finish_s))) };
+  return {
+    cost: scaleOf(all.flatMap((one) => ends(costOf(one)))),
+    finish: scaleOf(all.flatMap((one) => ends(one.finish_s))),
+  };
 }
 
 export interface Fact {
@@ -44,52 +55,95 @@ export const FACTS: readonly Fact[] = [
   { label: "Expected cost", first: true, about: "the mean", show: ({ expected_usd }) => usd(expected_usd) },
   { label: "Done about", first: true, show: ({ finish_s }, askedAt) => <When at={askedAt + finish_s.p50 * 1000} /> },
   {
-    label: "Meets the deadline", first: true, has: ({ deadline_chance }) => deadline_chance !== null,
+    label: "Meets the deadline",
+    first: true,
+    has: ({ deadline_chance }) => deadline_chance !== null,
     show: ({ deadline_chance }) => <Chance share={deadline_chance} />,
   },
   {
-    label: "Stays in the budget", first: true, has: ({ budget_chance }) => budget_chance !== null,
+    label: "Stays in the budget",
+    first: true,
+    has: ({ budget_chance }) => budget_chance !== null,
     show: ({ budget_chance }) => <Chance share={budget_chance} />,
   },
   {
-    label: "Machines lost", about: "expected (chance of any)",
-    show: ({ losses, loss_chance }) => <>{decimal(losses)} <span className="text-soft">({percent(loss_chance)})</span></>,
+    label: "Machines lost",
+    about: "expected (chance of any)",
+    show: ({ losses, loss_chance }) => (
+      <>
+        {decimal(losses)} <span className="text-soft">({percent(loss_chance)})</span>
+      </>
+    ),
   },
   { label: "Energy", show: ({ energy_kwh }) => <>{decimal(energy_kwh)} kWh</> },
-  { label: "CO\u2082", about: "equivalent", show: ({ carbon_kg }) => (carbon_kg === null ? <span className="text-soft">not known</span> : <>{decimal(carbon_kg)} kg</>) },
   {
-    label: "Egress, storage", about: "in the cost", has: ({ egress_usd, storage_usd }) => Number(egress_usd) + Number(storage_usd) > 0,
-    show: ({ egress_usd, storage_usd }) => <>{usd(egress_usd)}, {usd(storage_usd)}</>,
+    label: "CO\u2082",
+    about: "equivalent",
+    show: ({ carbon_kg }) =>
+      carbon_kg === null ? <span className="text-soft">not known</span> : <>{decimal(carbon_kg)} kg</>,
+  },
+  {
+    label: "Egress, storage",
+    about: "in the cost",
+    has: ({ egress_usd, storage_usd }) => Number(egress_usd) + Number(storage_usd) > 0,
+    show: ({ egress_usd, storage_usd }) => (
+      <>
+        {usd(egress_usd)}, {usd(storage_usd)}
+      </>
+    ),
   },
 ];
 
 function When({ at }: { at: number }): ReactNode {
   const date = new Date(at);
-  return <time dateTime={date.toISOString()} title={instant(date)}>{moment(date)}</time>;
+  return (
+    <time dateTime={date.toISOString()} title={instant(date)}>
+      {moment(date)}
+    </time>
+  );
 }
 
 function Chance({ share }: { share: number | null }): ReactNode {
   if (share === null) return <span className="text-soft">no limit</span>;
   const tone = share >= 0.9 ? "" : share >= 0.5 ? "text-warn" : "text-bad";
-  return <span className={`inline-flex items-center gap-1 ${tone}`}>{tone && <Icon name="warn" size={12} />}{percent(share)}</span>;
+  return (
+    <span className={`inline-flex items-center gap-1 ${tone}`}>
+      {tone && <Icon name="warn" size={12} />}
+      {percent(share)}
+    </span>
+  );
 }
 
 export function Pin({ number }: { number: number }): ReactNode {
   return (
     <span className="inline-flex size-4 shrink-0 items-center justify-center rounded-full bg-ink text-[10px] leading-none font-semibold text-card">
-      <span className="sr-only">Site </span>{number}
+      <span className="sr-only">Site </span>
+      {number}
     </span>
   );
 }
 
-export function Sites({ sites, numbers }: { sites: readonly QuoteSite[]; numbers: ReadonlyMap<string, number> }): ReactNode {
+export function Sites({
+  sites,
+  numbers,
+}: {
+  sites: readonly QuoteSite[];
+  numbers: ReadonlyMap<string, number>;
+}): ReactNode {
   return (
     <ul className="space-y-2">
       {sites.map((one, at) => (
         <li key={`${one.offer}/${at}`} className="text-xs">
-          <span className="flex items-start gap-1 font-medium"><Pin number={numbers.get(one.site) ?? 0} /> <span className="min-w-0">{one.site}</span></span>
-          <span className="block">{one.accelerators} × {one.accelerator}, {words(one.market).toLowerCase()}</span>
-          <span className="block text-soft">{one.nodes > 1 ? `${one.nodes} × ` : ""}{one.instance_type}, {price(one.usd_per_hour)}/h</span>
+          <span className="flex items-start gap-1 font-medium">
+            <Pin number={numbers.get(one.site) ?? 0} /> <span className="min-w-0">{one.site}</span>
+          </span>
+          <span className="block">
+            {one.accelerators} × {one.accelerator}, {words(one.market).toLowerCase()}
+          </span>
+          <span className="block text-soft">
+            {one.nodes > 1 ? `${one.nodes} × ` : ""}
+            {one.instance_type}, {price(one.usd_per_hour)}/h
+          </span>
         </li>
       ))}
     </ul>

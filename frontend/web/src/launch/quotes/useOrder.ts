@@ -33,8 +33,13 @@ export interface Moved {
 
 export function orderOf(quote: Quote, sha256: string, { program, args, name, budget, resume }: Intent): Order {
   return {
-    quote: quote.id, program: sha256, script: program.script, args,
-    ...(name ? { name } : {}), ...(budget === undefined ? {} : { budget_usd: budget }), ...(resume ? { resume } : {}),
+    quote: quote.id,
+    program: sha256,
+    script: program.script,
+    args,
+    ...(name ? { name } : {}),
+    ...(budget === undefined ? {} : { budget_usd: budget }),
+    ...(resume ? { resume } : {}),
   };
 }
 
@@ -89,5 +94,15 @@ export function useOrder(askAgain: () => Promise<Quotes>) {
     }
   }
 
-  return { place, working, error, moved, forget: () => { setError(null); setMoved(null); }, cancel: () => stop.current?.abort() };
+  return {
+    place,
+    working,
+    error,
+    moved,
+    forget: () => {
+      setError(null);
+      setMoved(null);
+    },
+    cancel: () => stop.current?.abort(),
+  };
 }

@@ -49,7 +49,8 @@ export function useQuotes(form: Form, program: string | undefined, enabled: bool
   return { ...query, old: !settled || query.isPlaceholderData || query.isFetching, fits: asking.fits, askAgain };
 }
 
-const ask = ({ form, program }: Asked, signal?: AbortSignal) => askQuotes(needOf(form, Date.now(), program).need, signal);
+const ask = ({ form, program }: Asked, signal?: AbortSignal) =>
+  askQuotes(needOf(form, Date.now(), program).need, signal);
 const untilExpiry = ({ quotes }: Quotes) => Math.max(1000, expiry(quotes) - Date.now() + AFTER_EXPIRY_MS);
 const fitting = (form: Form) => Object.keys(needOf(form, Date.now()).wrong).length === 0;
 

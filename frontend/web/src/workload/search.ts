@@ -1,0 +1,31 @@
+/** What the address says of the pages: which state is shown, which page, which tab. */
+
+export const STATES = [
+  "placing",
+  "starting",
+  "running",
+  "recovering",
+  "stopping",
+  "succeeded",
+  "failed",
+  "cancelled",
+] as const;
+export const TABS = ["timeline", "sites", "rounds", "logs", "checkpoints"] as const;
+export type TabName = (typeof TABS)[number];
+
+export interface ListSearch {
+  state?: string;
+  cursor?: string;
+}
+
+/** What means nothing is left out, so that a mistyped address still shows workloads. */
+export function readListSearch(given: Record<string, unknown>): ListSearch {
+  return {
+    ...((STATES as readonly unknown[]).includes(given.state) ? { state: String(given.state) } : {}),
+    ...(given.cursor ? { cursor: String(given.cursor) } : {}),
+  };
+}
+
+export function readPageSearch(given: Record<string, unknown>): { tab?: TabName } {
+  return (TABS as readonly unknown[]).includes(given.tab) ? { tab: given.tab as TabName } : {};
+}
