@@ -34,7 +34,7 @@ STYLE = """<style>
 & .soft{color:var(--soft);font-size:12px;overflow-wrap:anywhere}
 & .head{display:flex;flex-wrap:wrap;gap:.25rem 1rem;align-items:baseline;margin:.25rem 0 .5rem}
 & .state{font-weight:600;font-size:15px}
-& dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(5rem,max-content));gap:.5rem 2rem;margin:.5rem 0;padding:0}
+& dl{display:flex;flex-wrap:wrap;gap:.5rem 2.25rem;margin:.5rem 0;padding:0}
 & dt{float:none;width:auto;clear:none;color:var(--soft);font-size:12px;font-weight:400;margin:0;padding:0}
 & dd{white-space:nowrap;float:none;width:auto;margin:0;padding:0;font-size:15px;font-variant-numeric:tabular-nums}
 & progress{width:100%;height:6px;accent-color:#2f81f7;display:block;margin:.35rem 0 0}
