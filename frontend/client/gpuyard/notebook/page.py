@@ -21,7 +21,7 @@ STYLE = """<style>
  color:var(--jp-content-font-color1,var(--vscode-editor-foreground,light-dark(#1f2328,#e6edf3)));
  --line:color-mix(in srgb,currentColor 18%,transparent);--soft:color-mix(in srgb,currentColor 72%,transparent)}
 & .wide{overflow-x:auto}
-& table{border-collapse:collapse;width:100%;margin:.25rem 0;font:inherit;color:inherit;border:0}
+& table{table-layout:auto;border-collapse:collapse;width:100%;margin:.25rem 0;font:inherit;color:inherit;border:0}
 & caption{text-align:left;font-weight:600;padding:.25rem 0;color:inherit}
 & tr{background:none}
 & th,& td{padding:.3rem .9rem .3rem 0;text-align:left;vertical-align:top;font:inherit;color:inherit;
@@ -34,9 +34,9 @@ STYLE = """<style>
 & .soft{color:var(--soft);font-size:12px;overflow-wrap:anywhere}
 & .head{display:flex;flex-wrap:wrap;gap:.25rem 1rem;align-items:baseline;margin:.25rem 0 .5rem}
 & .state{font-weight:600;font-size:15px}
-& dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(7rem,1fr));gap:.5rem 1.25rem;margin:.5rem 0;padding:0}
+& dl{display:flex;flex-wrap:wrap;gap:.5rem 2.25rem;margin:.5rem 0;padding:0}
 & dt{float:none;width:auto;clear:none;color:var(--soft);font-size:12px;font-weight:400;margin:0;padding:0}
-& dd{float:none;width:auto;margin:0;padding:0;font-size:15px;font-variant-numeric:tabular-nums}
+& dd{white-space:nowrap;float:none;width:auto;margin:0;padding:0;font-size:15px;font-variant-numeric:tabular-nums}
 & progress{width:100%;height:6px;accent-color:#2f81f7;display:block;margin:.35rem 0 0}
 & .curve{width:100%;max-width:44rem;height:auto;display:block;margin:.5rem 0 0}
 & .curve text{font-size:11px;fill:currentColor;opacity:.75}
