@@ -1,1 +1,0 @@
-import{h as e,lt as t}from"./index-DZjSG85b.js";var n=t(),r=()=>(0,n.jsx)(e,{title:`Sign in`}),i=()=>(0,n.jsx)(e,{title:`Sign up`});export{r as LoginPage,i as SignupPage};

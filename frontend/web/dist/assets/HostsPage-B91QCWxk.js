@@ -1,1 +1,0 @@
-import{h as e,lt as t}from"./index-DZjSG85b.js";var n=t();function r(){return(0,n.jsx)(e,{title:`Hosts`})}export{r as HostsPage};

@@ -1,1 +1,0 @@
-import{h as e,lt as t}from"./index-DZjSG85b.js";var n=t(),r=()=>(0,n.jsx)(e,{title:`Confirm your e-mail`}),i=()=>(0,n.jsx)(e,{title:`Forgotten password`}),a=()=>(0,n.jsx)(e,{title:`A new password`}),o=()=>(0,n.jsx)(e,{title:`Invitation`});export{i as ForgottenPage,o as InvitationPage,a as ResetPage,r as VerifyPage};

@@ -1,0 +1,1 @@
+function e(e){return/^[\w@%+=:,./-]+$/.test(e)?e:`'${e.replaceAll(`'`,`'"'"'`)}'`}function t(t,n,r){return`pip install ${e(`gpuyard${r} @ ${`${t}/dl/${n.wheel.split(`/`).at(-1)}#sha256=${n.sha256}`}`)}`}function n(t,n,r){return`python -m gpuyard.node --broker ${e(t)} --token ${e(r)} --state ~/.gpuyard/host-${n}`}export{t as n,e as r,n as t};
