@@ -58,7 +58,7 @@ export function CopyBlock({ label, text, wrap }: { label: string; text: string; 
       </div>
       <pre
         // It scrolls, so it can be reached by keyboard.
-        // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
+
         tabIndex={0}
         aria-label={label}
         role="region"

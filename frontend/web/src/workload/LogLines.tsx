@@ -24,7 +24,7 @@ interface LogLinesProps {
 export function LogLines({ lines, pattern, at, goesOn, several }: LogLinesProps): ReactNode {
   const box = useRef<HTMLDivElement>(null);
   const [following, setFollowing] = useState(true);
-  // eslint-disable-next-line react-hooks/incompatible-library
+
   const rows = useVirtualizer({
     count: lines.length,
     getScrollElement: () => box.current,
@@ -54,7 +54,7 @@ export function LogLines({ lines, pattern, at, goesOn, several }: LogLinesProps)
     <div className="relative">
       <div
         // It scrolls, so it can be reached by keyboard.
-        // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
+
         ref={box}
         tabIndex={0}
         role="log"

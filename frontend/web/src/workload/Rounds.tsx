@@ -118,7 +118,7 @@ function RoundCharts({ rounds }: { rounds: readonly Round[] }): ReactNode {
 
 function RoundTable({ rounds, look }: { rounds: readonly Round[]; look: (version: number) => void }): ReactNode {
   const box = useRef<HTMLDivElement>(null);
-  // eslint-disable-next-line react-hooks/incompatible-library
+
   const rows = useVirtualizer({
     count: rounds.length,
     getScrollElement: () => box.current,
@@ -130,7 +130,7 @@ function RoundTable({ rounds, look }: { rounds: readonly Round[]; look: (version
     <div className="rounded-lg border border-line bg-card">
       <div
         // It scrolls, so it can be reached by keyboard.
-        // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
+
         ref={box}
         tabIndex={0}
         role="table"

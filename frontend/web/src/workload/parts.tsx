@@ -20,7 +20,7 @@ export function Wide({
 }): ReactNode {
   return (
     // It scrolls, so it can be reached by keyboard.
-    // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
+
     <div
       role="region"
       aria-label={label}

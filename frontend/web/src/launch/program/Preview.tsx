@@ -30,7 +30,7 @@ export function Preview({ program }: { program: Program }): ReactNode {
       ) : (
         <pre
           // It scrolls, so it can be reached by keyboard.
-          // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
+
           tabIndex={0}
           role="region"
           aria-label={`${program.script}, its first lines`}
