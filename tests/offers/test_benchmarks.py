@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from broker.identity.models import Team
 from offers import benchmarks, operations
 from offers.matching.need import Need
 from offers.matching.profile import Profile, Work
@@ -24,8 +25,8 @@ def measured(rate: float, precision: str = "fp32") -> dict:
 
 
 @pytest.fixture
-def host(django_user_model):
-    supplier = django_user_model.objects.create(username="supplier")
+def host():
+    supplier = Team.objects.create(name="supplier", created_at=NOON)
 
     def made(name: str, kind: str, *told: dict, **more) -> Host:
         return Host.objects.create(

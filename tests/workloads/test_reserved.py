@@ -86,7 +86,7 @@ def lose(settle, clock):
 
     def all_of(*runs):
         for lease in Lease.objects.filter(placement__workload__in=runs).exclude(state__in=Lease.DEAD):
-            del Acme.rented_by[f"AKIA0000{lease.placement.workload.owner.username}"][lease.key]
+            del Acme.rented_by[f"AKIA0000{lease.placement.workload.owner.name}"][lease.key]
         for seconds in (62, 62):
             clock.forward(seconds=seconds)
             settle(seconds=6)
