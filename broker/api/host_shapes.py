@@ -68,6 +68,7 @@ class HostShape(s.Serializer[Any]):
     reclaim_at = s.DateTimeField(allow_null=True)
     earned_usd = usd()
     lease = s.IntegerField(allow_null=True)
+    rented_at = s.DateTimeField(allow_null=True, help_text="Since when that lease has it.")
     enrol_token = s.CharField(required=False)
 
 

@@ -144,6 +144,7 @@ def host_json(host: Host) -> Any:
         "why": host.barred_why,
         "earned_usd": earned_usd(host),
         "lease": int(rental.key.removeprefix("lease-")) if rental else None,
+        "rented_at": rental.began_at if rental else None,
     }
     return shapes.HostShape(body).data
 

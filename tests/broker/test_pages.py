@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tarfile
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from io import BytesIO
 
@@ -11,6 +11,7 @@ import pytest
 
 from broker.api import examples
 from offers import places
+from offers.models import Rental
 from tests.conftest import packed
 from tests.workloads.test_rounds import close_round, sites  # noqa: F401 - `sites` is a fixture
 from workloads.models import Lease, Placement, Workload
@@ -111,6 +112,16 @@ class TestExamples:
             "lora", "Tune a model", "All of it.", "train.py")  # fmt: skip
         assert one["requirements"] == "peft\n"
         assert [file["path"] for file in one["files"]] == ["requirements.txt", "train.py"]
+
+
+def test_a_host_says_since_when_it_is_rented(owner, sites, make_host):  # noqa: F811
+    free = make_host("free", "home/berlin").host
+
+    rented, *_ = hosts = owner.ok("GET", "/v1/hosts")["results"]
+
+    began_at = Rental.objects.get(host=rented["id"], ended_at=None).began_at
+    assert datetime.fromisoformat(rented["rented_at"]) == began_at
+    assert [host["rented_at"] for host in hosts if host["id"] == free] == [None]
 
 
 class TestEarnings:

@@ -66,7 +66,7 @@ function Dialog({ ways, onShown, onClose }: { ways: Ways; onShown: () => void; o
       open
       onOpenChange={(open) => !open && onClose()}
       title="Is it you?"
-      about="You signed in a while ago. Before the account is changed, show once more that it is you."
+      about="Before the account is changed, show once more that it is you. It holds for some minutes."
     >
       <form onSubmit={form.onSubmit} noValidate className="space-y-4">
         {rest !== null && <Fault error={rest} />}

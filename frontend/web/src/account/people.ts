@@ -1,115 +1,63 @@
-/** The broker's API about people: keys, teams, members, invitations. */
+/** The broker's API about people: keys, teams, members, invitations; and the package for their machines. */
 
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
-import { ownHeaders, Problem, problemOf } from "@/api/client";
-import type { Role, Team } from "@/api/me";
+import { api, data, problemOf, type Schemas } from "@/api/client";
+import type { Role } from "@/api/me";
 
-// until the schema has it: what is below moves to the typed door (api/client) then.
-export interface Key {
-  id: number;
-  name: string;
-  prefix: string;
-  scopes: string[];
-  created_at: string;
-  expires_at: string | null;
-  revoked_at: string | null;
-  last_used_at: string | null;
-  made_by: string;
-}
-
-export interface MadeKey extends Key {
-  key: string;
-}
-
-export interface Member {
-  user: number;
-  username: string;
-  email: string;
-  role: Role;
-  created_at: string;
-}
-
-export interface Invitation {
-  id: number;
-  email: string;
-  role: Role;
-  invited_by: string;
-  created_at: string;
-  expires_at: string;
-}
-
-export interface MadeInvitation extends Invitation {
-  link: string;
-  mailed: boolean;
-}
-
-export interface InvitationLink {
-  team: string;
-  email: string;
-  role: Role;
-  invited_by: string;
-  expires_at: string;
-}
-
-export async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-  let response: Response;
-  try {
-    response = await fetch(path, {
-      method,
-      credentials: "same-origin",
-      headers: { ...ownHeaders(), ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
-  } catch {
-    throw new Problem(0, "unreachable", "The broker does not answer.", "Check the connection and try again.");
-  }
-  if (!response.ok) throw await problemOf(response);
-  return (response.status === 204 ? undefined : await response.json()) as T;
-}
+export type Key = Schemas["Key"];
+export type MadeKey = Schemas["MadeKey"];
+export type Scope = Key["scopes"][number];
+export type Member = Schemas["Member"];
+export type Invitation = Schemas["Invitation"];
+export type MadeInvitation = Schemas["MadeInvitation"];
 
 export const keys = infiniteQueryOptions({
   queryKey: ["keys"],
-  queryFn: ({ pageParam }) =>
-    call<{ results: Key[]; next: string | null }>(
-      "GET",
-      pageParam ? `/v1/keys?cursor=${encodeURIComponent(pageParam)}` : "/v1/keys",
-    ),
+  queryFn: ({ pageParam: cursor }) => data(api.GET("/v1/keys", { params: { query: cursor ? { cursor } : {} } })),
   initialPageParam: "",
   getNextPageParam: ({ next }) => next,
 });
 
-export const makeKey = (name: string, scopes: string[], expires_at: string | null) =>
-  call<MadeKey>("POST", "/v1/keys", { name, scopes, expires_at });
-export const revokeKey = (id: number) => call<Key>("DELETE", `/v1/keys/${id}`);
+export const makeKey = (name: string, scopes: Scope[], expires_at: string | null) =>
+  data(api.POST("/v1/keys", { body: { name, scopes, expires_at } }));
+export const revokeKey = (id: number) => data(api.DELETE("/v1/keys/{id}", { params: { path: { id } } }));
 
-export const makeTeam = (name: string) => call<Team>("POST", "/v1/teams", { name });
-export const renameTeam = (id: number, name: string) => call<Team>("PATCH", `/v1/teams/${id}`, { name });
+export const makeTeam = (name: string) => data(api.POST("/v1/teams", { body: { name } }));
+export const renameTeam = (id: number, name: string) =>
+  data(api.PATCH("/v1/teams/{id}", { params: { path: { id } }, body: { name } }));
 
-export const members = (team: number) =>
+export const members = (id: number) =>
   queryOptions({
-    queryKey: ["members", team],
-    queryFn: async () => (await call<{ results: Member[] }>("GET", `/v1/teams/${team}/members`)).results,
+    queryKey: ["members", id],
+    queryFn: async () => (await data(api.GET("/v1/teams/{id}/members", { params: { path: { id } } }))).results,
   });
-export const setRole = (team: number, user: number, role: Role) =>
-  call<Member>("PATCH", `/v1/teams/${team}/members/${user}`, { role });
-export const removeMember = (team: number, user: number) => call<void>("DELETE", `/v1/teams/${team}/members/${user}`);
+export const setRole = (id: number, user: number, role: Role) =>
+  data(api.PATCH("/v1/teams/{id}/members/{user}", { params: { path: { id, user } }, body: { role } }));
+export const removeMember = (id: number, user: number) =>
+  data(api.DELETE("/v1/teams/{id}/members/{user}", { params: { path: { id, user } } }));
 
-export const invitations = (team: number) =>
+export const invitations = (id: number) =>
   queryOptions({
-    queryKey: ["invitations", team],
-    queryFn: async () => (await call<{ results: Invitation[] }>("GET", `/v1/teams/${team}/invitations`)).results,
+    queryKey: ["invitations", id],
+    queryFn: async () => (await data(api.GET("/v1/teams/{id}/invitations", { params: { path: { id } } }))).results,
   });
-export const invite = (team: number, email: string, role: Role) =>
-  call<MadeInvitation>("POST", `/v1/teams/${team}/invitations`, { email, role });
-export const withdraw = (team: number, id: number) => call<void>("DELETE", `/v1/teams/${team}/invitations/${id}`);
+export const invite = (id: number, email: string, role: Role) =>
+  data(api.POST("/v1/teams/{id}/invitations", { params: { path: { id } }, body: { email, role } }));
+export const withdraw = (id: number, invitation: number) =>
+  data(api.DELETE("/v1/teams/{id}/invitations/{invitation}", { params: { path: { id, invitation } } }));
 
 export const readInvitation = (token: string) =>
-  call<InvitationLink>("GET", `/v1/invitations/${encodeURIComponent(token)}`);
-export const acceptInvitation = (token: string) => call<Team>("POST", `/v1/invitations/${encodeURIComponent(token)}`);
+  data(api.GET("/v1/invitations/{token}", { params: { path: { token } } }));
+export const acceptInvitation = (token: string) =>
+  data(api.POST("/v1/invitations/{token}", { params: { path: { token } } }));
 
-/** The line that puts the command line onto a machine, as this broker serves it. Raises Problem where it serves none. */
+/** The package that this broker serves, which is no part of its API. Throws Problem where it serves none. */
 export const wheel = queryOptions({
   queryKey: ["wheel"],
-  queryFn: () => call<{ wheel: string; version: string; sha256: string }>("GET", "/dl/"),
+  queryFn: async (): Promise<{ wheel: string; sha256: string }> => {
+    const response = await fetch("/dl/");
+    if (!response.ok) throw await problemOf(response);
+    return response.json();
+  },
   staleTime: 300_000,
 });

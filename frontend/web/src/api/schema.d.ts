@@ -1191,6 +1191,11 @@ export interface components {
             /** Format: date-time */
             reclaim_at: string | null;
             region: string;
+            /**
+             * Format: date-time
+             * @description Since when that lease has it.
+             */
+            rented_at: string | null;
             /** Format: date-time */
             seen_at: string | null;
             state: components["schemas"]["HostState"];

@@ -3,7 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { useNow } from "@/app/clock";
-import { ago, instant, percent, price, usd } from "@/design/format";
+import { ago, duration, instant, percent, price, usd } from "@/design/format";
 import { Fault, Figure, Loading } from "@/design/Layout";
 import { Drawer } from "@/design/Panel";
 import { Status } from "@/design/Status";
@@ -41,7 +41,8 @@ export function HostDrawer({ host, onClose }: { host: Host; onClose: () => void 
             <>
               <Bars days={days.data} label={`Earned by ${host.name} in the last 30 days`} />
               <p className="mt-2">
-                {usd(totalUsd(days.data))} USD in all; rented {percent(rentedShare(days.data), 1)} of the time.
+                {usd(totalUsd(days.data))} USD in all; rented for {duration(rentedS(days.data))},{" "}
+                {percent(rentedS(days.data) / (days.data.length * 86_400), 1)} of the time.
               </p>
             </>
           )}
@@ -68,6 +69,4 @@ export function HostDrawer({ host, onClose }: { host: Host; onClose: () => void 
   );
 }
 
-function rentedShare(days: readonly Earned[]): number | null {
-  return days.length ? days.reduce((sum, { seconds }) => sum + seconds, 0) / (days.length * 86_400) : null;
-}
+const rentedS = (days: readonly Earned[]): number => days.reduce((sum, { seconds }) => sum + seconds, 0);

@@ -143,8 +143,8 @@ function Figures({ rows }: { rows: readonly Host[] }): ReactNode {
   });
   const many = (state: Host["state"]) => rows.filter((host) => host.state === state).length;
   return (
-    <Card className="grid gap-x-8 gap-y-4 px-4 py-3 lg:grid-cols-[auto_minmax(16rem,26rem)] lg:justify-between">
-      <dl className="grid grid-cols-2 content-start gap-x-8 gap-y-3 sm:grid-cols-4">
+    <Card className="grid gap-x-8 gap-y-4 px-4 py-3 xl:grid-cols-[auto_minmax(16rem,26rem)] xl:justify-between">
+      <dl className="grid grid-cols-2 content-start gap-x-8 gap-y-3 lg:grid-cols-4">
         <Figure label="Machines" value={rows.length} />
         <Figure label="Rented now" value={many("rented")} about={`${many("offered")} free`} />
         <Figure label="Owed to the team" value={usd(mine.data?.owed_usd)} unit="USD" about="booked every full hour" />

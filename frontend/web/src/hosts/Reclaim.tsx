@@ -47,7 +47,7 @@ export function Reclaim({ host, onClose }: { host: Host; onClose: () => void }):
             label="With notice"
             about={
               runs
-                ? "The run on it hands in the work that it has and moves elsewhere: nothing is lost. You are paid until it leaves."
+                ? "The run on it hands in the work that it has and moves elsewhere; half a minute is usually enough. You are paid until it leaves."
                 : "It is yours when that time is over."
             }
           />

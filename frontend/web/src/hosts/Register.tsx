@@ -151,12 +151,12 @@ function MarketPrice(): ReactNode {
       <p aria-live="polite" className="mt-2 min-h-10 text-sm text-soft">
         {row ? (
           <>
-            Half of {plural(row.offers, `${row.market === "spot" ? "spot" : "on-demand"} offer`)} of one {gpu} ask less
-            than <strong className="text-ink">{price(row.median_usd_per_gpu_hour)}</strong> an hour, the cheapest{" "}
+            Half of {plural(row.offers, `${row.market === "spot" ? "spot" : "on-demand"} offer`)} of {gpu} ask less than{" "}
+            <strong className="text-ink">{price(row.median_usd_per_gpu_hour)}</strong> for a chip and hour, the cheapest{" "}
             {price(row.min_usd_per_gpu_hour)}.
           </>
         ) : (
-          "Per chip and hour, from the offers that this broker knows now."
+          "From the offers that this broker knows now."
         )}
       </p>
     </div>

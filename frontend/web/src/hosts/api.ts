@@ -2,37 +2,14 @@
 
 import { queryOptions } from "@tanstack/react-query";
 import { api, data, type Schemas } from "@/api/client";
-import { call } from "@/account/people";
 import type { Wish } from "./wish";
 
-export type HostState = "new" | "barred" | "reclaimed" | "silent" | "reclaiming" | "rented" | "offered";
-
-// until the schema has it
-interface Hardware {
-  hostname?: string;
-  os?: string;
-  vcpus?: number | null;
-  ram_gib?: number | null;
-  disk_free_gib?: number | null;
-  accelerators?: { kind: string; memory_gib: number | null; uuid: string }[];
-}
-
-// until the schema has it
-export interface Host extends Omit<Schemas["Host"], "hardware" | "state"> {
-  state: HostState;
-  hardware: Hardware;
-  /** Since when it is rented; a broker may not say. */
-  rented_at?: string | null;
-}
-
-// until the schema has it
-export interface Earned {
-  /** In UTC. */
-  day: string;
-  usd: string;
-  /** That it was rented. */
-  seconds: number;
-}
+export type Host = Schemas["Host"];
+export type Earned = Schemas["Earnings"];
+export type ChipPrice = Pick<
+  Schemas["OfferGroup"],
+  "gpu" | "market" | "offers" | "min_usd_per_gpu_hour" | "median_usd_per_gpu_hour"
+>;
 
 const EVERY_MS = 2500;
 
@@ -41,10 +18,7 @@ async function every(): Promise<Host[]> {
   const found: Host[] = [];
   let cursor: string | null = "";
   while (cursor !== null) {
-    const page: { results: Host[]; next: string | null } = await call(
-      "GET",
-      cursor ? `/v1/hosts?cursor=${encodeURIComponent(cursor)}` : "/v1/hosts",
-    );
+    const page: Schemas["HostPage"] = await data(api.GET("/v1/hosts", { params: { query: cursor ? { cursor } : {} } }));
     found.push(...page.results);
     cursor = page.next;
   }
@@ -63,26 +37,22 @@ export const supplier = queryOptions({
 export const earnings = (id: number) =>
   queryOptions({
     queryKey: ["earnings", id],
-    queryFn: async () => (await call<{ results: Earned[] }>("GET", `/v1/hosts/${id}/earnings?days=30`)).results,
+    queryFn: async () =>
+      (await data(api.GET("/v1/hosts/{id}/earnings", { params: { path: { id }, query: { days: 30 } } }))).results,
     refetchInterval: 60_000,
   });
 
-export interface ChipPrice {
-  gpu: string;
-  market: string;
-  offers: number;
-  min_usd_per_gpu_hour: string;
-  median_usd_per_gpu_hour: string;
-}
-
-/** What the market asks for each kind of chip: the price that customers compare with. */
+/** What the market asks for each kind of chip: the prices that customers compare with. */
 export const chipPrices = queryOptions({
   queryKey: ["chip-prices"],
-  queryFn: async () => (await call<{ results: ChipPrice[] }>("GET", "/v1/offers/groups?group_by=gpu,market")).results,
+  queryFn: async () =>
+    (await data(api.GET("/v1/offers/groups", { params: { query: { group_by: "gpu,market" } } }))).results,
   staleTime: 300_000,
 });
 
+/** No country is said by leaving it out, which the schema's default hides from the type. */
 export const addHost = ({ country, ...others }: Wish) =>
-  call<Host>("POST", "/v1/hosts", { ...others, ...(country ? { country } : {}) });
-export const reclaim = (id: number, notice_s: number) => call<Host>("POST", `/v1/hosts/${id}/reclaim`, { notice_s });
-export const offerAgain = (id: number) => call<Host>("POST", `/v1/hosts/${id}/return`);
+  data(api.POST("/v1/hosts", { body: (country ? { country, ...others } : others) as Schemas["NewHost"] }));
+export const reclaim = (id: number, notice_s: number) =>
+  data(api.POST("/v1/hosts/{id}/reclaim", { params: { path: { id } }, body: { notice_s } }));
+export const offerAgain = (id: number) => data(api.POST("/v1/hosts/{id}/return", { params: { path: { id } } }));

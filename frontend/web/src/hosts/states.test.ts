@@ -13,6 +13,7 @@ const HOST: Host = {
   why: "",
   address: "",
   lease: null,
+  rented_at: null,
   earned_usd: "0",
   reclaim_at: null,
   seen_at: "2026-11-26T11:59:59Z",
@@ -49,10 +50,10 @@ describe("the countdown", () => {
 });
 
 describe("the meaning of a state", () => {
-  it("says how long it is rented where the broker says since when", () => {
-    expect(meaning({ ...HOST, state: "rented", lease: 12 }, NOW)).toBe("Rented: it earns. Lease 12.");
+  it("says for how long it is rented", () => {
+    expect(meaning({ ...HOST, state: "rented", lease: 12 }, NOW)).toBe("It earns, on lease 12.");
     expect(meaning({ ...HOST, state: "rented", lease: 12, rented_at: "2026-11-26T10:00:00Z" }, NOW)).toBe(
-      "Rented, for 2 h: it earns. Lease 12.",
+      "For 2 h, on lease 12: it earns.",
     );
   });
 
@@ -92,7 +93,7 @@ describe("earnings", () => {
 });
 
 it("compares with the spot price of a chip, with another where there is none", () => {
-  const row = (gpu: string, market: string, usd: string) => ({
+  const row = (gpu: string, market: "spot" | "on_demand", usd: string) => ({
     gpu,
     market,
     offers: 1,

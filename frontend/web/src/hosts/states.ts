@@ -37,8 +37,10 @@ export function meaning(host: Host, now: number): string {
     case "offered":
       return "Free: anybody can rent it.";
     case "rented": {
-      const since = host.rented_at ? `, for ${duration(Math.max(0, now - Date.parse(host.rented_at)) / 1000)}` : "";
-      return `Rented${since}: it earns. Lease ${host.lease ?? "unknown"}.`;
+      const lease = host.lease === null ? "" : `, on lease ${host.lease}`;
+      return host.rented_at
+        ? `For ${duration(Math.max(0, now - Date.parse(host.rented_at)) / 1000)}${lease}: it earns.`
+        : `It earns${lease}.`;
     }
     case "reclaiming":
       return `Yours again in ${left(host.reclaim_at ?? now, now)}.${host.lease === null ? "" : " What runs on it hands in its work and moves on."}`;
