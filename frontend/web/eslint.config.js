@@ -22,7 +22,10 @@ export default tseslint.config(
       "max-lines": ["error", 400],
       "react-hooks/incompatible-library": "off", // The table and its rows are made to be drawn anew.
       // What scrolls must be reached by keyboard.
-      "jsx-a11y/no-noninteractive-tabindex": ["error", { roles: ["region", "tabpanel", "log", "table"], tags: ["pre"] }],
+      "jsx-a11y/no-noninteractive-tabindex": [
+        "error",
+        { roles: ["region", "tabpanel", "log", "table"], tags: ["pre"] },
+      ],
       "no-console": "error",
       "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
     },

@@ -7,9 +7,11 @@ from html import escape
 from typing import Any
 
 from gpuyard import objects
-from gpuyard.cli.market import chance, site_of, spread
+from gpuyard.cli.market import site_of
 from gpuyard.cli.output import duration, printable
-from gpuyard.cli.telling import clock, event_line
+from gpuyard.cli.plans import cost_range, percent
+from gpuyard.cli.telling import event_line
+from gpuyard.cli.times import moment
 from gpuyard.money import dollars
 from gpuyard.notebook import curve
 from gpuyard.notebook.forecast import Forecast
@@ -90,7 +92,7 @@ def quotes(answer: objects.Quotes, *, chosen: int | None = None, note: str = "")
         kind = ' class="chosen"' if is_chosen else ""
         rows.append(f"<tr{kind}>{mark}{numbers}{words}</tr>")
     why = [f"{each['rank']}: {each['why_not']}" for each in answer["quotes"] if each["why_not"]]
-    why += [f"Promised until {clock(min(each['expires_at'] for each in answer['quotes']))} UTC."] if rows else []
+    why += [f"Promised until {moment(min(each['expires_at'] for each in answer['quotes']))}."] if rows else []
     why += [note] if note else []
     caption = f"What it costs to finish ({answer['offers_considered']:,} offers considered)"
     html = table(["no.", *heads], rows, numbers=set(COLUMNS[:NUMBERS]), caption=caption)
@@ -102,9 +104,9 @@ def quote_cells(quote: objects.Quote) -> list[str]:
     """A quote in the order of COLUMNS."""
     return [
         dollars(quote["cost_usd"]) if quote["cost_usd"] else "not known",
-        spread(quote["outcome"]),
+        cost_range(quote["outcome"]) or "-",
         duration(quote["finish_s"]),
-        chance(quote["outcome"]),
+        percent(quote["outcome"]["deadline_chance"] if quote["outcome"] else None),
         dollars(quote["usd_per_hour"]),
         "\n".join(site_of(site) for site in quote["sites"]),
         ", ".join(quote["labels"]) or "-",

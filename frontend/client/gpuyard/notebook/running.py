@@ -128,21 +128,25 @@ def follow(client: Client, workload: objects.Workload, screen: Screen) -> page.R
 
 def look(follower: Follower, seen: page.Run, teller: Teller | None) -> None:
     """Ask for what is new."""
-    seen.workload = follower.persist(lambda: follower.client.workload(follower.workload_id))
+    for told in follower.look(("event", "metrics", "log")):
+        take(seen, told)
+        if teller is not None and told["type"] != "log":
+            teller.tell(told)
     seen.forecast = forecast(seen.workload, now=datetime.now(UTC))
-    events, metrics = list(follower.new_rows("events")), list(follower.new_rows("metrics"))
-    seen.events += events
-    for row in metrics:
-        if "loss" in row["values"]:
-            seen.losses.setdefault(row["site"], []).append((row["step"], row["values"]["loss"]))
-    logs = list(follower.new_rows("logs"))
-    seen.logs = [*seen.logs, *logs][-200:]
     seen.notes = warnings(seen)
-    if teller is not None:
-        told: list[dict[str, Any]] = [{"type": "workload", "workload": seen.workload}]
-        told += [{"type": "event", "event": each} for each in events]
-        for each in [*told, *({"type": "metrics", "metrics": row} for row in metrics)]:
-            teller.tell(each)
+
+
+def take(seen: page.Run, told: dict[str, Any]) -> None:
+    """One object that the follower tells."""
+    if told["type"] == "workload":
+        seen.workload = told["workload"]
+    elif told["type"] == "event":
+        seen.events.append(told["event"])
+    elif told["type"] == "log":
+        seen.logs = [*seen.logs, told["log"]][-200:]
+    elif "loss" in told["metrics"]["values"]:
+        row = told["metrics"]
+        seen.losses.setdefault(row["site"], []).append((row["step"], row["values"]["loss"]))
 
 
 def warnings(seen: page.Run) -> list[tuple[str, str]]:
