@@ -100,9 +100,11 @@ bench-live: setup ## measure the offer page at 100,000 offers; the last line is 
 	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.bench_live
 
 # Playwright drives Debian's Chromium; its own browsers are not fetched.
-$(VENV)/.e2e: requirements-e2e.in | setup
+$(VENV)/.e2e: requirements-e2e.in tests/e2e/package-lock.json | setup
 	@command -v chromium > /dev/null || { echo "chromium is missing (Debian: apt install chromium)" >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet -r requirements-e2e.in && touch $@
+	@$(BIN)/python -m pip install --quiet -r requirements-e2e.in
+	@cd tests/e2e && npm ci --no-fund --no-audit --silent
+	@touch $@
 
 e2e: $(VENV)/.e2e ## drive the dashboard in a real browser before a real broker; pictures in build/e2e (ARGS="-k supplier")
 	@GPUYARD_E2E=1 exec $(BIN)/python -m pytest tests/e2e $(ARGS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,65 @@ import pytest
 from playwright import sync_api
 
 from tests.journeys.yard import ROOT, Yard
+from tests.providers.verda_cloud import CLIENT_ID, CLIENT_SECRET, VerdaCloud, kind
 
 SHOTS = ROOT / "build" / "e2e"
+PRICES = ROOT.parent / "shared" / "data" / "catalogs"  # Real price lists, where they lie beside the project.
 SIZES = {"wide": (1440, 900), "tablet": (820, 1180), "phone": (390, 844)}
 AXE = ROOT / "tests" / "e2e" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+PLACES = ("FIN-01", "FIN-03", "ICE-01", "NLD-01", "SWE-01")
+H100S = (
+    ("2H100.80S.60V", 2, "7.90", "3.10"),
+    ("4H100.80S.120V", 4, "15.80", "6.30"),
+    ("8H100.80S.176V", 8, "31.6", "12.9"),
+)
 PASSWORD = "a long enough pass phrase 7"
 
 
 @pytest.fixture(scope="session")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+def cloud() -> Iterator[VerdaCloud]:
+    """A cloud that sells H100s at five places. What is quoted there is not ordered: no machine would come."""
+    with VerdaCloud() as running:
+        for name, gpus, usd, spot in H100S:
+            running.kinds.append(kind(name, gpus, usd, spot))
+        running.places = [{"code": code, "name": code, "country_code": code[:2]} for code in PLACES]
+        names = [name for name, *_ in H100S]
+        running.free = {is_spot: dict.fromkeys(PLACES, names) for is_spot in (False, True)}
+        yield running
+
+
+@pytest.fixture(scope="session")
+def yard(tmp_path_factory: pytest.TempPathFactory, cloud: VerdaCloud) -> Iterator[Yard]:
     """The broker of all journeys, with its three hosts; who signs up has credit to spend."""
-    running = Yard(tmp_path_factory.mktemp("e2e") / "state", GPUYARD_SIGNUP_CREDIT_USD="25")
+    folder = tmp_path_factory.mktemp("e2e")
+    account = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": cloud.url}
+    running = Yard(folder / "state", GPUYARD_SIGNUP_CREDIT_USD="25", GPUYARD_PROVIDERS=json.dumps({"verda": account}))
+    if PRICES.is_dir():
+        (folder / "prices").mkdir()
+        for one in PRICES.iterdir():  # An account's own prices are newer than those of a list.
+            if one.name != "verda":
+                (folder / "prices" / one.name).symlink_to(one)
+        running.yard("offers", "import", str(folder / "prices"))
+    running.until(lambda: running.client.offers(provider="verda")["results"], "the cloud's prices are read")
     yield running
     running.stop()
+
+
+@pytest.fixture
+def free_hosts(yard: Yard) -> Yard:
+    """The broker with all its three hosts free."""
+    free(yard)
+    return yard
+
+
+def free(yard: Yard) -> None:
+    """Take every host back into the book, and wait until nobody rents it."""
+    for host in yard.client.hosts()["results"]:
+        yard.revive_host(host["name"])
+        if host["state"] in ("reclaimed", "reclaiming"):
+            yard.client.return_host(host["id"])
+    yard.until(lambda: all(one["state"] == "offered" for one in yard.client.hosts()["results"]), "all hosts are free")
 
 
 @pytest.fixture(scope="session")
@@ -53,34 +97,51 @@ class Person:
             timezone_id="Europe/Berlin",
             accept_downloads=True,
         )
-        self.context.set_default_timeout(20_000)
+        self.context.set_default_timeout(12_000)
         self.page = self.context.new_page()
         self.said: list[str] = []
         self.page.on("console", lambda one: self.said.append(one.text) if one.type == "error" else None)
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
 
-    def sign_up(self, email: str) -> None:
-        """Make an account, as a person does."""
+    def go(self, path: str, *, heading: str) -> None:
+        """Open a page and wait for its heading."""
+        self.page.goto(path)
+        self.page.get_by_role("heading", level=1, name=heading).first.wait_for()
+
+    def sign_up(self, email: str) -> Any:
+        """Make an account, as a person does; the page."""
         self.page.goto("/account/signup")
         self.page.get_by_label("E-mail").fill(email)
         self.page.get_by_label("Password", exact=True).fill(PASSWORD)
-        self.page.get_by_role("button", name="Sign up").click()
+        self.page.get_by_role("button", name="Create the account").click()
         self.page.wait_for_url("**/offers**")
+        return self.page
 
-    def sign_in(self, name: str, password: str = PASSWORD) -> None:
-        """Sign in."""
+    def sign_in(self, name: str, password: str = PASSWORD) -> Any:
+        """Sign in; the page."""
         self.page.goto("/account/login")
         self.page.get_by_label("E-mail or user name").fill(name)
         self.page.get_by_label("Password", exact=True).fill(password)
-        self.page.get_by_role("button", name="Sign in").click()
+        self.page.get_by_role("button", name="Sign in", exact=True).click()
         self.page.wait_for_url("**/offers**")
+        return self.page
 
-    def shot(self, name: str) -> Path:
+    def look(self, name: str, *, settle_ms: float = 250, whole: bool = False) -> None:
+        """Let the page come to rest, keep a picture of it and hold it against axe. whole: below the fold, too."""
+        self.page.wait_for_timeout(settle_ms)
+        self.shot(name, whole=whole)
+        self.check_access(name)
+
+    def shot(self, name: str, *, whole: bool = False) -> Path:
         """Keep a picture beside the report."""
         SHOTS.mkdir(parents=True, exist_ok=True)
         path = SHOTS / f"{name}-{self.size}-{self.scheme}.png"
-        self.page.screenshot(path=path)
+        self.page.screenshot(path=path, full_page=whole)
         return path
+
+    def expects(self, complaint: str) -> None:
+        """The console may remark on that."""
+        self.said = [one for one in self.said if complaint not in one]
 
     def check_access(self, where: str) -> None:
         """Hold the page against WCAG 2.0, 2.1 and 2.2, A and AA, as axe reads them."""
@@ -112,13 +173,7 @@ def person(chromium: Any, yard: Yard) -> Iterator[Callable[..., Person]]:
 
 
 @pytest.fixture(scope="session")
-def first_user(yard: Yard) -> dict[str, str]:
-    """What `make run` wrote down for the one who started it."""
-    return dict(json.loads((yard.home / "client.json").read_text()))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _axe() -> None:
-    """The tools of the registry that these need, once."""
-    if not AXE.exists():
-        subprocess.run(["npm", "ci", "--no-fund", "--no-audit"], cwd=AXE.parents[2], check=True, capture_output=True)
+def first_user(yard: Yard) -> tuple[str, str]:
+    """Name and password that `make run` wrote down for the one who started it, whose hosts these are."""
+    kept = json.loads((yard.home / "sign-in.json").read_text())
+    return kept["username"], kept["password"]

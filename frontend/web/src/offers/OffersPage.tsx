@@ -269,7 +269,7 @@ function Nothing({ filters, onClear }: { filters: Record<string, string>; onClea
       <Empty
         icon="offers"
         title="The book is empty"
-        about="Prices are read every few minutes once the broker knows a source. An operator connects clouds with `yard provider add`, or lends a machine with `yard host add`."
+        about="Prices are read every few minutes once the broker knows a source. An operator connects clouds with `yard providers add`, or lends a machine with `yard host add`."
       />
     );
   return (
