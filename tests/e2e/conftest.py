@@ -34,7 +34,10 @@ def cloud() -> Iterator[VerdaCloud]:
     with VerdaCloud() as running:
         for name, gpus, usd, spot in H100S:
             running.kinds.append(kind(name, gpus, usd, spot))
-        running.places = [{"code": code, "name": code, "country_code": code[:2]} for code in PLACES]
+        running.places = [
+            {"code": code, "name": code, "country_code": {"NLD-01": "NL", "SWE-01": "SE"}.get(code, code[:2])}
+            for code in PLACES
+        ]
         names = [name for name, *_ in H100S]
         running.free = {is_spot: dict.fromkeys(PLACES, names) for is_spot in (False, True)}
         yield running

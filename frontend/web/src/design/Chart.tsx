@@ -48,8 +48,9 @@ const TIMES: uPlot.Axis.Values = [
   [3600 * 24 * 365, "{YYYY}", null, null, null, null, null, null, 0],
   [3600 * 24 * 28, "{MMM}", "{YYYY}", null, null, null, null, null, 0],
   [3600 * 24, "{D} {MMM}", "{YYYY}", null, null, null, null, null, 0],
-  [60, "{HH}:{mm}", "{D} {MMM}", null, "{D} {MMM}", null, null, null, 0],
-  [1, "{HH}:{mm}:{ss}", "{D} {MMM}", null, "{D} {MMM}", null, null, null, 0],
+  // The day stands below the time where it begins.
+  [60, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
+  [1, "{HH}:{mm}:{ss}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1],
 ];
 
 /** A colour as the page has it now: uPlot draws on a canvas, which knows no variables. */
@@ -124,7 +125,7 @@ function options(element: HTMLElement, given: ChartProps, marks: { current: read
     axes: [
       {
         ...axis,
-        size: 30,
+        size: 42,
         ...(given.xIs === "number"
           ? { values: (_: uPlot, ticks: number[]) => ticks.map(count) }
           : { values: TIMES, space: 80 }),

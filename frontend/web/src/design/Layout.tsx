@@ -3,6 +3,7 @@
 import type { ReactNode } from "react";
 import { Problem } from "@/api/client";
 import { Button } from "./Button";
+import { capital } from "./format";
 import { Icon, type IconName } from "./icons";
 
 export function PageHead({
@@ -116,8 +117,8 @@ export function Fault({
     >
       <Icon name="wrong" className="mt-0.5" />
       <div className="min-w-0 grow">
-        <p className="font-medium">{error instanceof Error ? error.message : "Something went wrong."}</p>
-        {problem?.hint && <p className="text-ink">{problem.hint}</p>}
+        <p className="font-medium">{error instanceof Error ? capital(error.message) : "Something went wrong."}</p>
+        {problem?.hint && <p className="text-ink">{capital(problem.hint)}</p>}
       </div>
       {retry && (
         <Button size="sm" onClick={retry}>

@@ -120,9 +120,10 @@ export function ago(at: Maybe<string>, now: number): string {
 /** on_demand -> On demand. */
 export function words(name: Maybe<string>): string {
   if (!name) return NOTHING;
-  const text = name.replaceAll("_", " ");
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  return capital(name.replaceAll("_", " "));
 }
+
+export const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** 1 site, 2 sites. */
 export function plural(many: number, one: string, more = `${one}s`): string {

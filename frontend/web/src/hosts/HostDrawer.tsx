@@ -29,7 +29,7 @@ export function HostDrawer({ host, onClose }: { host: Host; onClose: () => void 
         </div>
         <dl className="grid grid-cols-2 gap-4">
           <Figure label="Price" value={price(host.usd_per_hour)} unit="USD per hour" />
-          <Figure label="Earned in all" value={usd(host.earned_usd)} unit="USD" />
+          <Figure label="Booked in all" value={usd(host.earned_usd)} unit="USD" />
         </dl>
         <section>
           <h3 className="mb-2 font-semibold">The last 30 days</h3>

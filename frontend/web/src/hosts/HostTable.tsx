@@ -39,8 +39,8 @@ export function HostTable({ rows, ...rest }: TableProps): ReactNode {
             <th scope="col" className={`${HEAD} num max-lg:hidden`}>
               USD per hour
             </th>
-            <th scope="col" className={`${HEAD} num max-lg:hidden`}>
-              Earned
+            <th scope="col" className={`${HEAD} num max-lg:hidden`} title="Every full hour, and when a rental ends">
+              Booked
             </th>
             <th scope="col" className={`${HEAD} num max-xl:hidden`}>
               Last heard
@@ -94,7 +94,7 @@ function Row({ host, onOpen, ...rest }: Omit<TableProps, "rows"> & { host: Host 
         <div className="mt-2 space-y-2 lg:hidden">
           {state}
           <div className="text-xs text-soft">
-            {price(host.usd_per_hour)} per hour, earned {usd(host.earned_usd)}, heard {heard}
+            {price(host.usd_per_hour)} per hour, booked {usd(host.earned_usd)}, heard {heard}
           </div>
           <Deeds host={host} {...rest} />
         </div>

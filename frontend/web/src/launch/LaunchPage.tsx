@@ -96,7 +96,8 @@ export function LaunchPage(): ReactNode {
         >{`"${search.resume}" names no run to go on from: write 12, or 12@180 for version 180 of it.`}</p>
       )}
       <div className="grid items-start gap-4 xl:grid-cols-[20rem_minmax(0,1fr)] 2xl:grid-cols-[26rem_minmax(0,1fr)]">
-        <div className="grid items-start gap-4 lg:max-xl:grid-cols-2">
+        {/* Beside the quotes it scrolls by itself: what changes there is seen while a field is filled in. */}
+        <div className="grid items-start gap-4 lg:max-xl:grid-cols-2 xl:sticky xl:top-4 xl:max-h-[calc(100dvh-2rem)] xl:overflow-y-auto">
           <ProgramCard onExample={(example) => onChange(filled(form, example.need))} />
           <NeedCard form={form} onChange={onChange} quotes={asked.data?.quotes ?? []} />
         </div>

@@ -1,6 +1,6 @@
 /** The broker's sentences, which are written for a command line, as a page says them. */
 
-import { duration, usd } from "@/design/format";
+import { capital, duration, usd } from "@/design/format";
 
 /** Amounts and times with the digits that matter. */
 export function readable(text: string): string {
@@ -12,5 +12,5 @@ export function readable(text: string): string {
 }
 
 export function sentence(text: string): string {
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+  return `${capital(text)}${/[.!?]$/.test(text) ? "" : "."}`;
 }

@@ -1,6 +1,6 @@
 /** The book in groups: how many offers, at what prices. */
 
-import { useQuery } from "@tanstack/react-query";
+import { queryOptions, useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { api, data, type Schemas } from "@/api/client";
 import { count, NOTHING, price, words } from "@/design/format";
@@ -8,6 +8,13 @@ import { Empty, Fault, Loading } from "@/design/Layout";
 
 type Group = Schemas["OfferGroup"];
 type Name = "gpu" | "provider" | "region" | "country" | "vendor" | "market" | "count";
+
+export const groupsQuery = (by: string, filters: Record<string, string>) =>
+  queryOptions({
+    queryKey: ["groups", by, filters],
+    queryFn: () => data(api.GET("/v1/offers/groups", { params: { query: { ...filters, group_by: by } } })),
+    refetchInterval: 10_000,
+  });
 
 export function Groups({
   by,
@@ -19,11 +26,7 @@ export function Groups({
   onOpen: (value: string) => void;
 }): ReactNode {
   const name = by as Name;
-  const groups = useQuery({
-    queryKey: ["groups", by, filters],
-    queryFn: () => data(api.GET("/v1/offers/groups", { params: { query: { ...filters, group_by: by } } })),
-    refetchInterval: 10_000,
-  });
+  const groups = useQuery(groupsQuery(by, filters));
   if (groups.isPending) return <Loading lines={8} />;
   if (groups.isError) return <Fault error={groups.error} retry={() => void groups.refetch()} />;
   const rows = groups.data.results;

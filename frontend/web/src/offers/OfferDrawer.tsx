@@ -167,7 +167,7 @@ function Facts({ offer }: { offer: Offer }): ReactNode {
         {offer.stale && <span className="text-warn"> (stale)</span>}
       </>,
     ],
-    ["Rented here", offer.leasable ? "yes" : "no: the broker knows its price, but has no account there"],
+    ["Can be rented here", offer.leasable ? "yes" : "no: the broker knows its price, but has no account there"],
   ];
   const rows = all.filter(([, value]) => value !== NOTHING);
   const unknown = all.filter(([, value]) => value === NOTHING).map(([name]) => name.toLowerCase());

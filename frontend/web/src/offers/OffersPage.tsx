@@ -14,7 +14,7 @@ import { COLUMNS } from "./columns";
 import { Compare } from "./Compare";
 import { GROUPS } from "./filters";
 import { Filters } from "./Filters";
-import { Groups } from "./Groups";
+import { Groups, groupsQuery } from "./Groups";
 import { follow, LiveOffers, useNews, useStreamState, type Offer } from "./live";
 import { OfferDrawer } from "./OfferDrawer";
 import { OfferTable } from "./OfferTable";
@@ -36,6 +36,8 @@ export function OffersPage(): ReactNode {
   const filterKey = JSON.stringify(filtersOf(search));
   const filters = useMemo(() => JSON.parse(filterKey) as Record<string, string>, [filterKey]);
   const book = useBook(filters, sortOf(search), live, !search.group);
+  const groups = useQuery({ ...groupsQuery(search.group ?? "", filters), enabled: !!search.group });
+  const grouped = groups.data?.results.reduce((sum, one) => sum + one.offers, 0);
   const picks = useMemo(() => new Set(picksOf({ pick: search.pick ?? "" })), [search.pick]);
   const opened = Number(search.open) || 0;
   const chosen = useChosen([...picks, ...(opened ? [opened] : [])], book.offers);
@@ -56,7 +58,10 @@ export function OffersPage(): ReactNode {
 
   return (
     <div className="flex h-[calc(100dvh-5.5rem)] min-h-96 flex-col md:h-[calc(100dvh-2.5rem)]">
-      <PageHead title="Offers" about={<Summary total={book.total} shown={book.offers.length} live={live} />}>
+      <PageHead
+        title="Offers"
+        about={<Summary total={(search.group ? grouped : book.total) ?? null} shown={book.offers.length} live={live} />}
+      >
         <div className="w-40">
           <Select
             label="Grouped by"

@@ -45,7 +45,7 @@ export const FILTERS: readonly Filter[] = [
   {
     name: "max_usd_per_gpu_hour",
     label: "Per GPU-hour, at most",
-    short: "Max / GPU-h",
+    short: "Max price",
     kind: "number",
     group: "Price",
     unit: "USD",

@@ -1,7 +1,7 @@
 /** Events in plain words: what moved, why, and what of it is worth a mark on the curves. */
 
 import type { Mark } from "@/design/Chart";
-import { plural, words } from "@/design/format";
+import { capital, plural, words } from "@/design/format";
 import type { Move, Workload } from "./types";
 
 export type Tone = "good" | "work" | "warn" | "bad" | "calm";
@@ -91,7 +91,6 @@ const withWhy = ([text, tone]: readonly [string, Tone], why: string): Told => ({
   tone,
 });
 const said = (who: string, what: string, tone: Tone): Told => ({ text: who ? `${who}: ${what}` : capital(what), tone });
-const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 function toneOfStaying(move: Move): Tone {
   const { machines, before } = (move.figures ?? {}) as { machines?: number; before?: number };
