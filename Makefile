@@ -107,7 +107,7 @@ $(VENV)/.e2e: requirements-e2e.in tests/e2e/package-lock.json | setup
 	@touch $@
 
 e2e: $(VENV)/.e2e ## drive the dashboard in a real browser before a real broker; pictures in build/e2e (ARGS="-k supplier")
-	@GPUYARD_E2E=1 exec $(BIN)/python -m pytest tests/e2e $(ARGS)
+	@GPUYARD_E2E=1 exec $(BIN)/python -m pytest $(if $(findstring tests/,$(ARGS)),,tests/e2e) $(ARGS)
 
 bench-dashboard: $(VENV)/.e2e ## measure the offers' page in a browser, 100,000 offers; the last line is one JSON object
 	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m tests.benchmarks.bench_dashboard

@@ -272,7 +272,7 @@ def test_a_bill_tells_time_and_money(world: ContractBroker, yard: Any, seconds: 
 
     said = yard("bill", "12")
 
-    assert "9 min 00 s  $0.0150" in said.out
+    assert "9 min 00 s  $0.015" in said.out
     assert "Total $0.42, booked $0.42; not final yet." in said.out
 
 

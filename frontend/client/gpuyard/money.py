@@ -1,8 +1,10 @@
 """Money as the broker writes it and as people read it: always Decimal, never float."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
 from gpuyard.errors import BrokerFailed
+
+PLACES = ((Decimal(1), 2), (Decimal("0.01"), 3), (Decimal("0.0001"), 4), (Decimal(0), 6))  # From this size on.
 
 
 def usd(amount: Decimal | None) -> str | None:
@@ -11,19 +13,18 @@ def usd(amount: Decimal | None) -> str | None:
 
 
 def dollars(amount: str | None) -> str:
-    """A broker's amount for people: cents, more places only where fewer would hide it; "-" for None.
+    """A broker's amount for people, as the dashboard writes it, too: cents, and more places the smaller it is.
 
-    Raises: BrokerFailed when it is no decimal string.
+    "-" for None. Raises: BrokerFailed when it is no decimal string.
     """
     if amount is None:
         return "-"
     try:
         value = Decimal(amount)
-        rounded = value.quantize(Decimal("0.01"))
-    except (InvalidOperation, TypeError, ValueError) as error:
+        size = abs(value)
+        places = next(places for least, places in PLACES if size >= least)
+        rounded = size.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+        whole, _, rest = f"{rounded:,f}".partition(".")
+    except (InvalidOperation, TypeError, ValueError, StopIteration) as error:
         raise BrokerFailed(f"{amount!r} is not an amount of money") from error
-    exact = rounded == value or abs(value) >= 100
-    sign = "-" if value < 0 else ""
-    if exact:
-        return f"{sign}${abs(rounded):,.2f}"
-    return f"{sign}${abs(value):.{4 if abs(value) >= Decimal('0.001') else 6}f}"
+    return f"{'-' if value < 0 else ''}${whole}.{rest.rstrip('0').ljust(2, '0')}"

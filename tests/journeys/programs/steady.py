@@ -15,6 +15,7 @@ parser.add_argument("--batch-size", type=int, default=4)
 parser.add_argument("--raise-at", type=int, default=0)
 parser.add_argument("--nan-at", type=int, default=0)
 parser.add_argument("--silent", action="store_true")
+parser.add_argument("--count", action="store_true", help="write the number of each step")
 options = parser.parse_args()
 
 if options.silent:
@@ -41,6 +42,8 @@ with yard.session(model, optimizer, sync_every_steps=options.sync_every) as run:
         optimizer.step()
         optimizer.zero_grad()
         run.report(loss=loss)
+        if options.count:
+            print(f"step {step:05d}", flush=True)  # noqa: T201
         time.sleep(options.step_s)
 with torch.no_grad():
     held_out = torch.nn.functional.mse_loss(model(x), x @ torch.arange(8.0).unsqueeze(1)).item()

@@ -1,18 +1,13 @@
 import { describe, expect, it } from "vitest";
+import amounts from "./amounts.json";
 import { ago, bytes, decimal, duration, NOTHING, percent, plural, price, usd, words } from "./format";
 
 describe("money", () => {
-  it.each([
-    ["0.004200", "$0.0042"],
-    ["0.420000", "$0.42"],
-    ["0", "$0.00"],
-    ["42", "$42.00"],
-    ["4200.5", "$4,200.50"],
-    ["12345.67", "$12,346"],
-    ["-3.5", "−$3.50"],
-    [null, NOTHING],
-    ["0.012345", "$0.012"],
-  ])("%s is %s", (value, shown) => expect(usd(value)).toBe(shown));
+  // The same table holds the command line and the notebook: tests/client/test_money.py.
+  it.each(amounts as [string, string][])("%s is %s", (value, shown) =>
+    expect(usd(value)).toBe(shown.replace("-", "−")),
+  );
+  it("is not known", () => expect(usd(null)).toBe(NOTHING));
 
   it("lines up as prices", () =>
     expect([price("2.49"), price("0.0375"), price("98.321")]).toEqual(["$2.490", "$0.038", "$98.32"]));

@@ -23,9 +23,8 @@ export function usd(value: Maybe<string | number>): string {
   if (value === null || value === undefined || value === "") return NOTHING;
   const amount = Number(value);
   const size = Math.abs(amount);
-  const digits = size === 0 || size >= 1 ? 2 : size >= 0.01 ? 3 : 4;
-  const text = size >= 10_000 ? numbers(0, 0).format(size) : numbers(2, digits).format(size);
-  return `${amount < 0 ? "−" : ""}$${text}`;
+  const digits = size >= 1 ? 2 : size >= 0.01 ? 3 : size >= 0.0001 ? 4 : 6;
+  return `${amount < 0 ? "−" : ""}$${numbers(2, digits).format(size)}`;
 }
 
 /** A price per hour: always three decimals below ten, so that a column of them lines up. */
