@@ -163,8 +163,12 @@ def _why(plan: solve.Plan, speed: estimate.Speed) -> str:
     cost, told = plan.outcome.cost_usd, f"a {speed.source} speed"
     return (
         f"{words}{sites}, {plan.usd_per_hour:f} USD an hour for about {plan.finish_s:.0f} s at {told}:"
-        f" {cost.p10:.2f} to {cost.p90:.2f} USD"
+        f" {_amount(cost.p10)} to {_amount(cost.p90)} USD"
     )
+
+
+def _amount(usd: Decimal) -> str:
+    return f"{usd:.2f}" if usd >= 1 else f"{usd:.2g}"  # A small run is not free.
 
 
 def add_host(

@@ -47,7 +47,14 @@ export function decimal(value: Maybe<number>, digits = 2): string {
 
 export function percent(share: Maybe<number>, digits = 0): string {
   if (share === null || share === undefined) return NOTHING;
+  if (digits === 0 && share > 0 && share < 0.005) return "<1 %"; // Little is not nothing.
   return `${numbers(0, digits).format(share * 100)} %`;
+}
+
+/** A mass, of carbon dioxide: grams where kilograms would be a string of zeros. */
+export function kilograms(value: Maybe<number>): string {
+  if (value === null || value === undefined) return NOTHING;
+  return value !== 0 && value < 0.1 ? `${decimal(value * 1000)} g` : `${decimal(value)} kg`;
 }
 
 const BYTES = ["B", "KiB", "MiB", "GiB", "TiB"] as const;

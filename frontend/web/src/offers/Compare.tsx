@@ -6,7 +6,7 @@ import { useState, type ReactNode } from "react";
 import { api, data, Problem } from "@/api/client";
 import { Button, buttonClass, IconButton } from "@/design/Button";
 import { Input } from "@/design/Field";
-import { count, decimal, duration, NOTHING, percent, price, usd, words } from "@/design/format";
+import { count, decimal, duration, kilograms, NOTHING, percent, price, usd, words } from "@/design/format";
 import { Drawer } from "@/design/Panel";
 import type { Offer } from "./live";
 import { estimated, keepRun, readRun, type Run } from "./run";
@@ -129,12 +129,7 @@ export function Compare({ open, offers, onOpenChange, onDrop }: Props): ReactNod
             />
             <Line name="9 times of 10, at most" values={finishes.map((one) => duration(one.data?.p90_s))} />
             <Line name="Machines lost on the way" values={finishes.map((one) => decimal(one.data?.losses))} />
-            <Line
-              name="CO₂e"
-              values={finishes.map((one) =>
-                one.data?.carbon_kg == null ? NOTHING : `${decimal(one.data.carbon_kg)} kg`,
-              )}
-            />
+            <Line name="CO₂e" values={finishes.map((one) => kilograms(one.data?.carbon_kg))} />
             <Line
               name="How we know"
               values={finishes.map((one) =>

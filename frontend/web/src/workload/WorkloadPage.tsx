@@ -1,9 +1,10 @@
 /** One workload as it lives: state, curves and money at a glance, everything else a tab away. */
 
-import { useQuery } from "@tanstack/react-query";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useEffect, useMemo, type ReactNode } from "react";
 import { Problem } from "@/api/client";
+import { me } from "@/api/me";
 import { Missing } from "@/app/Missing";
 import { count } from "@/design/format";
 import { Empty, Fault, Loading, PageHead } from "@/design/Layout";
@@ -20,7 +21,7 @@ import { Rounds } from "./Rounds";
 import type { TabName } from "./search";
 import { Sites, SitesAtAGlance } from "./Sites";
 import { Timeline } from "./Timeline";
-import type { Workload } from "./types";
+import { isOver, type Workload } from "./types";
 import { useLive, type LiveWorkload } from "./useLive";
 
 // On its way while the page is: there are curves on every one.
@@ -39,6 +40,7 @@ function Page({ id }: { id: number }): ReactNode {
   useOlderRounds(id, told);
   const workload = told.live.workload ?? data;
   const wrong = error ?? told.refused;
+  useCreditAnew(workload);
 
   if (workload) return <Shown workload={workload} told={told} />;
   if (wrong instanceof Problem && wrong.status === 404) {
@@ -65,6 +67,15 @@ function Page({ id }: { id: number }): ReactNode {
       )}
     </>
   );
+}
+
+/** What was set aside for a run and not used is free again when it has ended. */
+function useCreditAnew(workload: Workload | undefined): void {
+  const client = useQueryClient();
+  const over = workload !== undefined && isOver(workload);
+  useEffect(() => {
+    if (over) void client.invalidateQueries({ queryKey: me.queryKey });
+  }, [client, over]);
 }
 
 /** The stream begins with the newest rounds; the table and the curves want all of them. */

@@ -2,7 +2,7 @@
 
 import type { ReactNode } from "react";
 import { Badge } from "@/design/Status";
-import { decimal, instant, moment, percent, price, usd, words } from "@/design/format";
+import { decimal, instant, kilograms, moment, percent, price, usd, words } from "@/design/format";
 import { Icon, type IconName } from "@/design/icons";
 import { scaleOf, type Scale } from "../scale";
 import type { Outcome, Quote, QuoteSite, Range } from "../shapes";
@@ -79,8 +79,7 @@ export const FACTS: readonly Fact[] = [
   {
     label: "CO\u2082",
     about: "equivalent",
-    show: ({ carbon_kg }) =>
-      carbon_kg === null ? <span className="text-soft">not known</span> : <>{decimal(carbon_kg)} kg</>,
+    show: ({ carbon_kg }) => (carbon_kg === null ? <span className="text-soft">not known</span> : kilograms(carbon_kg)),
   },
   {
     label: "Egress, storage",
