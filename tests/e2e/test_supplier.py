@@ -49,21 +49,21 @@ def test_a_supplier_lends_a_machine_and_takes_it_back(
         bob.look("supplier-rented")
 
         page.get_by_role("button", name="Reclaim: attic-1").filter(visible=True).click()
-        page.get_by_label("Notice").fill("0.5")
+        page.get_by_role("textbox", name="Notice").fill("0.5")
         page.get_by_role("button", name="Take it back", exact=True).click()
         counted = page.get_by_text(re.compile(r"Yours again in \d+ s")).filter(visible=True)
         counted.wait_for()
         first = counted.inner_text()
         bob.look("supplier-countdown")
         page.wait_for_timeout(2500)
-        assert seconds(counted.inner_text()) < seconds(first) <= 30, "the clock runs"
+        assert seconds(counted.inner_text()) < seconds(first) <= 31, "the clock runs"
         page.get_by_text("Yours: nobody can rent it until you offer it again.").filter(visible=True).wait_for(
             timeout=60_000
         )
         bob.look("supplier-reclaimed")
 
-        left = next(one for one in yard.client.rounds(run)[-1]["contributors"])
-        assert left["status"] == "merged", "what it had trained was handed in"
+        handed = [one for each in yard.client.rounds(run) for one in each["contributors"]]
+        assert handed[-1]["status"] == "merged", "what it had trained was handed in"
         earned = page.locator("dt", has_text="Earned, 30 days").locator("xpath=following-sibling::dd[1]").inner_text()
         assert Decimal(re.search(r"[\d.]+", earned)[0]) > 0
         yard.client.stop_workload(run)

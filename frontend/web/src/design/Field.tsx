@@ -5,7 +5,7 @@ import { Icon } from "./icons";
 
 const BOX =
   "h-9 w-full rounded-md border border-edge/70 bg-card px-2.5 text-sm text-ink hover:border-edge " +
-  "focus-visible:outline-2 focus-visible:outline-offset-0 focus-visible:outline-accent aria-invalid:border-bad disabled:opacity-60";
+  "focus-within:outline-2 focus-within:outline-offset-0 focus-within:outline-accent aria-invalid:border-bad disabled:opacity-60";
 
 interface Around {
   label: string;

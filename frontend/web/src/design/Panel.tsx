@@ -1,7 +1,7 @@
 /** What opens over the page: a dialog in the middle, a drawer from the side, a menu and a popover where it was asked for. */
 
 import { Dialog, DropdownMenu, Popover } from "radix-ui";
-import type { ReactNode } from "react";
+import { useInsertionEffect, useRef, type ReactNode } from "react";
 import { IconButton } from "./Button";
 
 interface OpenProps {
@@ -12,14 +12,34 @@ interface OpenProps {
   children: ReactNode;
 }
 
+/** The focus goes back to where it was. Radix knows only triggers of its own, and these open by state. */
+function useReturn(open: boolean): { onCloseAutoFocus: (event: Event) => void } {
+  const from = useRef<Element | null>(null);
+  // Before a field of what opens can take the focus.
+  useInsertionEffect(() => {
+    if (open) from.current = document.activeElement;
+  }, [open]);
+  return {
+    onCloseAutoFocus: (event) => {
+      event.preventDefault();
+      const back = from.current?.isConnected ? from.current : document.getElementById("main");
+      if (back instanceof HTMLElement) back.focus({ preventScroll: true });
+    },
+  };
+}
+
 const VEIL = "fade-in fixed inset-0 z-40 bg-black/40";
 
 export function Modal({ open, onOpenChange, title, about, children }: OpenProps): ReactNode {
+  const back = useReturn(open);
   return (
     <Dialog.Root open={open} onOpenChange={onOpenChange}>
       <Dialog.Portal>
         <Dialog.Overlay className={VEIL} />
-        <Dialog.Content className="fade-in fixed top-[12vh] left-1/2 z-50 max-h-[80vh] w-[min(34rem,calc(100vw-2rem))] -translate-x-1/2 overflow-y-auto rounded-lg border border-line bg-raised shadow-pop">
+        <Dialog.Content
+          {...back}
+          className="fade-in fixed top-[12vh] left-1/2 z-50 max-h-[80vh] w-[min(34rem,calc(100vw-2rem))] -translate-x-1/2 overflow-y-auto rounded-lg border border-line bg-raised shadow-pop"
+        >
           <Head title={title} about={about} />
           <div className="px-5 pb-5">{children}</div>
         </Dialog.Content>
@@ -37,11 +57,13 @@ export function Drawer({
   wide,
   children,
 }: OpenProps & { wide?: boolean }): ReactNode {
+  const back = useReturn(open);
   return (
     <Dialog.Root open={open} onOpenChange={onOpenChange}>
       <Dialog.Portal>
         <Dialog.Overlay className={`${VEIL} bg-black/20`} />
         <Dialog.Content
+          {...back}
           className={`slide-in fixed inset-y-0 right-0 z-50 flex w-full flex-col border-l border-line bg-raised shadow-pop ${wide ? "max-w-4xl" : "max-w-lg"}`}
         >
           <Head title={title} about={about} />
