@@ -23,11 +23,10 @@ from tests.pages import DATA, Block, blocks, check_unrun, pages
 
 pytestmark = pytest.mark.journey
 TYPIST = Path(__file__).parent / "typist.py"
-# In the order in which a reader needs them: the first page begins with run 1, the accounts bring offers that later ones
-# quote, and run 12 trains from docs/training.md on.
-FIRST = ["README.md", "docs/providers/README.md"]
-LAST = ["docs/market.md", "docs/matching.md", "docs/training.md", "docs/notebooks.md", "frontend/client/README.md",
-        "docs/cli.md"]  # fmt: skip
+# Pages that need hosts, in the order in which a reader needs them: the first begins with run 1; run 12 trains from
+# docs/notebooks.md to docs/training.md. All others are about clouds and the market, and are read meanwhile.
+WITH_HOSTS = ["README.md", "docs/notebooks.md", "docs/training.md", "frontend/client/README.md", "docs/cli.md"]
+FIRST, LAST = ["docs/providers/README.md"], ["docs/market.md", "docs/matching.md"]  # They quote what accounts bring.
 UNTIL_CTRL_C = ("yard offers watch ", "bash -c ")
 ANSWERS = {
     "yard providers add aws  ": [scenes.ACCOUNTS["AWS_ACCESS_KEY_ID"], scenes.ACCOUNTS["AWS_SECRET_ACCESS_KEY"]],
@@ -36,10 +35,10 @@ ANSWERS = {
 LOGS_IN = ("README.md", "frontend/client/README.md")  # Their reader says himself which broker is meant.
 
 
-def in_order() -> list[str]:
-    """Every page that has something to run."""
-    having = [page for page in pages() if any(block.language not in ("text",) for block in blocks(page))]
-    return [*FIRST, *(page for page in having if page not in (*FIRST, *LAST)), *LAST]
+def meanwhile() -> list[str]:
+    """The pages that need no host and have something to run or to check."""
+    having = {page for page in pages() for block in blocks(page) if block.language != "text"}
+    return [*FIRST, *sorted(having - {*FIRST, *LAST, *WITH_HOSTS}), *LAST]
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +58,8 @@ class Reader:
         scenes.furnish(folder)
         (folder / ".yard").symlink_to(self.yard.home)
         (folder / "home").mkdir()
-        scenes.free_hosts(self.yard)
+        if page in WITH_HOSTS:
+            scenes.free_hosts(self.yard)
         with scenes.SCENES.get(page, scenes.nothing)(self.yard, folder) as more:
             env = {**self.env, **more, "HOME": str(folder / "home"), "PIP_TARGET": str(folder / "installed")}
             if page not in LOGS_IN:
@@ -140,6 +140,19 @@ def reader(tmp_path_factory):
         yield Reader(yard, folder / "checkout", env)
 
 
-@pytest.mark.parametrize("page", in_order())
-def test_every_block_of_a_page_works(reader, page):
+@pytest.fixture(scope="module")
+def others(reader, request):
+    """{page: its reading, under way} of the pages that need no host, as far as their tests are wanted."""
+    wanted = {item.callspec.params["page"] for item in request.session.items if "others" in item.fixturenames}
+    with ThreadPoolExecutor(1) as pool:
+        yield {page: pool.submit(reader.read, page) for page in meanwhile() if page in wanted}
+
+
+@pytest.mark.parametrize("page", WITH_HOSTS)
+def test_every_block_of_a_page_that_trains_works(reader, others, page):
     reader.read(page)
+
+
+@pytest.mark.parametrize("page", meanwhile())
+def test_every_block_of_a_page_about_clouds_works(others, page):
+    others[page].result()
