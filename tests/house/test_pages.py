@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
 from tests.house.files_of_pages import FILES
-from tests.pages import DATA, LOOKS_LIKE_A_COMMAND, RUN, SHOWN, blocks, check_unrun, indented, outside, pages, remarks
+from tests.pages import (
+    DATA,
+    LOOKS_LIKE_A_COMMAND,
+    ROOT,
+    RUN,
+    SHOWN,
+    blocks,
+    check_unrun,
+    indented,
+    outside,
+    pages,
+    remarks,
+)
 
 ALL = [block for page in pages() for block in blocks(page)]
 
@@ -44,3 +59,23 @@ def test_the_pages_are_found():
     assert {"README.md", "docs/training.md", "docs/providers/vast.md", "frontend/client/README.md"} <= set(pages())
     assert len([block for block in ALL if block.language in RUN and not block.not_run]) > 20
     assert len([block for block in ALL if block.not_run]) < 8
+
+
+@pytest.mark.parametrize("name", ["Need", "Quote", "Offer", "Workload", "Artifact", "Host"])
+def test_the_shapes_of_the_protocol_are_the_schemas(name):
+    schema = json.loads((ROOT / "docs" / "openapi.json").read_text())["components"]["schemas"][name]
+    shapes = "".join(block.text for block in blocks("docs/protocol.md"))
+    shape = re.sub(" # .*", "", re.split(rf"^{name} = {{", shapes, flags=re.M)[1])
+
+    assert fields_of(shape) <= set(schema["properties"])
+
+
+def fields_of(shape: str) -> set[str]:
+    """The names in a shape up to the bracket that closes it, without those inside what it holds."""
+    depth, flat = 1, ""
+    for sign in shape:
+        depth += (sign in "{[(") - (sign in "}])")
+        if not depth:
+            break
+        flat += sign if depth == 1 else ""
+    return set(re.findall(r"(?:^|,)\s*(\w+)", flat))
