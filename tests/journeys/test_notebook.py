@@ -69,17 +69,6 @@ def test_the_example_trains_brings_the_model_back_and_shows_what_it_cost(yard, t
     assert "<polyline" in shown, "the loss curve is drawn"
 
 
-def test_every_cell_of_the_page_about_notebooks_runs(yard, tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "notebooks.md").read_text(), re.S)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(block.strip()) for block in blocks])
-    client = NotebookClient(notebook, timeout=180, resources={"metadata": {"path": str(tmp_path)}})
-
-    asyncio.run(client.async_execute(env=yard.env))
-
-    loss = float(re.match(r"\((\S+),", text_of(notebook.cells[-1]))[1])
-    assert loss < 1
-
-
 def test_a_notebook_is_a_script_of_yard_run(yard, tmp_path):
     lines = (ROOT / "tests" / "journeys" / "programs" / "steady.py").read_text()
     script = nbformat.v4.new_notebook(cells=[

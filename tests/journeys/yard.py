@@ -190,16 +190,19 @@ class Yard:
 
     def flush_redis(self) -> None:
         """Empty Redis."""
+        with redis.Redis.from_url(self.knows("REDIS_URL").replace("redis+socket:", "unix:")) as store:
+            store.flushall()
+
+    def knows(self, variable: str) -> str:
+        """Return a variable of the environment of this broker's own processes."""
         for process in psutil.process_iter(["pid"]):
             try:
                 environ = process.environ()
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
-            if environ.get("GPUYARD_RUN") == str(self.home) and "REDIS_URL" in environ:
-                with redis.Redis.from_url(environ["REDIS_URL"].replace("redis+socket:", "unix:")) as store:
-                    store.flushall()
-                return
-        raise AssertionError("no process of this broker knows its Redis")
+            if environ.get("GPUYARD_RUN") == str(self.home) and variable in environ:
+                return environ[variable]
+        raise AssertionError(f"no process of this broker knows {variable}")
 
     def stop(self) -> None:
         """Ctrl-C."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 
 import pytest
 
 from providers.azure import Azure
 from providers.azure_account import IN_GROUP, IN_SUBSCRIPTION, ON_NETWORK, ON_SUBNET, meaning
 from providers.base import NoCapacity, Reason, Rejected, Unreachable
+from tests.pages import blocks
 from tests.providers.azure_cloud import CLIENT, GROUP, SECRET, SUBSCRIPTION, TENANT, AzureCloud, connected
 from tests.providers.cloud import Reply
 
@@ -159,8 +158,8 @@ def test_a_code_without_a_meaning_of_its_own_is_left_to_the_status():
 
 
 def test_the_roles_of_the_manual_grant_what_is_needed_and_no_more():
-    text = (Path(__file__).parents[2] / "docs/providers/azure.md").read_text()
-    machines, prices = (set(json.loads(part)["Actions"]) for part in re.findall(r"```json\n(.*?)```", text, re.DOTALL))
+    roles = [block.text for block in blocks("docs/providers/azure.md") if block.language == "json"]
+    machines, prices = (set(json.loads(role)["Actions"]) for role in roles)
 
     asking = {"Microsoft.Authorization/permissions/read"}
     assert machines == {*IN_GROUP, *ON_NETWORK, *ON_SUBNET} | asking

@@ -38,7 +38,7 @@ def held_to(contract: str) -> set[str]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    found = re.findall(r"^ {4}(yard providers add .*?)(?: +#.*)?$", page.read_text(), re.MULTILINE)
+    found = re.findall(r"^(yard providers add .*?)(?: +#.*)?$", page.read_text(), re.MULTILINE)
     return [shlex.split(re.sub("[<>]", "", line)) for line in found]
 
 
