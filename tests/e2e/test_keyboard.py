@@ -36,9 +36,10 @@ class Keyboard:
         self.page = page
 
     def press(self, *keys: str) -> None:
-        """Press one after the other."""
+        """Press one after the other, as fast as a person."""
         for key in keys:
             self.page.keyboard.press(key)
+            self.page.wait_for_timeout(50)
 
     def type(self, text: str) -> None:
         """Type."""
