@@ -6,6 +6,7 @@ import type { ReactNode } from "react";
 import { signOut } from "@/api/auth";
 import { chooseTeam } from "@/api/client";
 import { forget, me, type Me } from "@/api/me";
+import { leftByChoice } from "@/api/session";
 import { buttonClass, IconButton } from "@/design/Button";
 import { usd, words } from "@/design/format";
 import { Icon, type IconName } from "@/design/icons";
@@ -86,6 +87,7 @@ function Person({ person }: { person: Me }): ReactNode {
   async function leave() {
     try {
       await signOut();
+      leftByChoice();
       chooseTeam(null);
       await forget(client);
       await navigate({ to: "/account/login" });

@@ -1,6 +1,7 @@
 /** What this page asks of the broker. */
 
 import { api, data, ownHeaders, Problem } from "@/api/client";
+import { problemIn } from "@/api/problem";
 import type { Example, Facet, Need, Order, Quotes } from "./shapes";
 
 export async function askQuotes(need: Need, signal?: AbortSignal): Promise<Quotes> {
@@ -82,9 +83,8 @@ export function putProgram(
 
 function refusal(request: XMLHttpRequest): Problem {
   try {
-    const { code, message, hint, fields } = JSON.parse(request.responseText).error;
-    return new Problem(request.status, code, message, hint, fields);
+    return problemIn(request.status, JSON.parse(request.responseText));
   } catch {
-    return new Problem(request.status, "broken", `The broker answered ${request.status}.`, "Try again in a moment.");
+    return problemIn(request.status, null);
   }
 }
