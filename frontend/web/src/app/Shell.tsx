@@ -11,6 +11,8 @@ import { buttonClass, IconButton } from "@/design/Button";
 import { usd, words } from "@/design/format";
 import { Icon, type IconName } from "@/design/icons";
 import { DropdownMenu, Menu, MENU_ITEM, MenuItem } from "@/design/Panel";
+import { useTitle } from "@/design/title";
+import { Arrival } from "./Arrival";
 import { chooseTheme, useTheme, type Theme } from "./theme";
 import { complain, Toasts } from "./toasts";
 
@@ -60,6 +62,7 @@ export function Shell(): ReactNode {
       <main id="main" tabIndex={-1} className="flex min-w-0 grow flex-col px-4 py-4 outline-none md:px-6 md:py-5">
         <Outlet />
       </main>
+      <Arrival />
       <Toasts />
     </div>
   );
@@ -172,6 +175,7 @@ function Rule(): ReactNode {
 
 /** A page that failed; the way around it stays. */
 export function PageFault({ error, reset }: { error: unknown; reset: () => void }): ReactNode {
+  useTitle("This page failed");
   return (
     <div role="alert" className="mx-auto mt-16 max-w-md text-center">
       <Icon name="wrong" size={24} className="mx-auto mb-2 text-bad" />

@@ -4,6 +4,7 @@ import type { ReactNode } from "react";
 import { Problem } from "@/api/client";
 import { Button } from "./Button";
 import { Icon, type IconName } from "./icons";
+import { useTitle } from "./title";
 
 export function PageHead({
   title,
@@ -14,6 +15,7 @@ export function PageHead({
   about?: ReactNode;
   children?: ReactNode;
 }): ReactNode {
+  useTitle(title);
   return (
     <header className="mb-4 flex flex-wrap items-end justify-between gap-x-6 gap-y-2">
       <div>
