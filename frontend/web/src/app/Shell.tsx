@@ -113,9 +113,9 @@ function Person({ person }: { person: Me }): ReactNode {
           <button
             type="button"
             className="flex min-h-9 min-w-0 items-center gap-2 rounded-md px-2 text-left text-sm hover:bg-hover"
-            aria-label={`Account of ${person.username}, team ${person.team.name}`}
           >
             <Icon name="account" />
+            <span className="sr-only">Account: </span>
             <span className="min-w-0 max-md:sr-only">
               <span className="block truncate font-medium">{person.username}</span>
               <span className="block truncate text-xs text-soft">{person.team.name}</span>
