@@ -143,6 +143,7 @@ def workload(state: str = "running", **changes: Any) -> dict[str, Any]:
                         "address": "127.0.0.11",
                         "accelerator": "CPU",
                         "accelerators": 1,
+                        "market": "on_demand",
                         "usd_per_hour": "0.100000",
                         "opened_at": "2026-11-22T10:00:30Z",
                         "closed_at": None,

@@ -171,6 +171,12 @@ def test_what_a_node_wrote_cannot_steer_the_terminal(world: ContractBroker, yard
     assert said.out == "2026-11-22 10:02:00Z  home/berlin attic stdout| a\N{REPLACEMENT CHARACTER}[2Jb [red]\n"
 
 
+def test_a_workload_is_shown_with_how_its_machines_were_bought(world: ContractBroker, yard: Any) -> None:
+    world.on("GET", "/v1/workloads/12", given.workload())
+
+    assert "1 x CPU on-demand" in yard("show", "12").out
+
+
 @pytest.mark.parametrize(
     ("status", "code", "exit_code"),
     [(401, "no", 3), (403, "no", 3), (404, "no", 1), (409, "no", 1), (422, "need_unmet", 4), (402, "no", 5)],

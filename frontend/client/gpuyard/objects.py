@@ -138,6 +138,7 @@ class Node(TypedDict):
     address: str | None
     accelerator: str
     accelerators: int
+    market: Market
     usd_per_hour: str
     opened_at: str | None
     closed_at: str | None

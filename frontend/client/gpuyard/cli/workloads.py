@@ -79,7 +79,7 @@ def show(workload: WorkloadId, json: JsonFlag = False) -> None:
             site["site"],
             site["state"],
             text(node["host"]),
-            f"{node['accelerators']} x {node['accelerator']}",
+            f"{node['accelerators']} x {node['accelerator']} {node['market'].replace('_', '-')}",
             node["state"],
             text(node["phase"]),
             dollars(node["usd_per_hour"]),

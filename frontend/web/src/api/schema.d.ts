@@ -1488,6 +1488,7 @@ export interface components {
             closed_at: string | null;
             host: string | null;
             lease: number;
+            market: components["schemas"]["Market"];
             /** Format: date-time */
             opened_at: string | null;
             /** @description Empty: its agent has not said yet. */
