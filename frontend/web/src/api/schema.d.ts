@@ -1429,13 +1429,13 @@ export interface components {
         /** @description Whose published prices are wanted, and of how many days. */
         NewHistory: {
             /** @default 90 */
-            days: number;
+            days?: number;
             provider: string;
         };
         /** @description A supplier's machine to register. */
         NewHost: {
             /** @default  */
-            country: string;
+            country?: string;
             name: string;
             /** @description Your own name and the place: "home/berlin". */
             region: string;
@@ -1447,7 +1447,7 @@ export interface components {
             /** Format: email */
             email: string;
             /** @default member */
-            role: components["schemas"]["Role"];
+            role?: components["schemas"]["Role"];
         };
         /** @description A key to be made. */
         NewKey: {
@@ -1459,7 +1459,7 @@ export interface components {
              *       "read"
              *     ]
              */
-            scopes: components["schemas"]["Scope"][];
+            scopes?: components["schemas"]["Scope"][];
         };
         /** @description Machines of an offer that are paid for already. */
         NewReservation: {
@@ -1596,12 +1596,12 @@ export interface components {
             /** Format: decimal */
             budget_usd?: string | null;
             /** @default  */
-            name: string;
+            name?: string;
             /**
              * @description Higher goes first where machines are short. Above 0 needs the scope operate.
              * @default 0
              */
-            priority: number;
+            priority?: number;
             program: string;
             quote: number;
             resume?: components["schemas"]["Resume"] | null;
@@ -1801,7 +1801,7 @@ export interface components {
         /** @description When the host is wanted back. */
         Reclaim: {
             /** @default 0 */
-            notice_s: number;
+            notice_s?: number;
         };
         /** @description What was wrong, where, and what to do next. */
         Refusal: {

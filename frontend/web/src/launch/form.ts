@@ -1,7 +1,7 @@
 /** What is filled in, as it is typed; and the need that it describes. */
 
 import { fromLocal, hoursUntil, shortHours } from "./deadline";
-import type { Need } from "./shapes";
+import type { Need, StatedNeed } from "./shapes";
 
 export interface Form {
   gpu: string[];
@@ -146,10 +146,10 @@ export function needOf(form: Form, now: number, program?: string): { need: Need;
   need.budget_usd = money(number("budget", POSITIVE));
   need.max_usd_per_hour = money(number("perHour", POSITIVE));
   need.max_egress_usd = money(number("egress", POSITIVE));
-  for (const [name, field] of LISTS) if (form[name].length) need[field] = form[name];
+  for (const [name, field] of LISTS) if (form[name].length) Object.assign(need, { [field]: form[name] });
   if (form.offers.length) need.offers = form.offers;
   if (form.residency) need.residency = form.residency;
-  if (form.spread) need.spread = form.spread;
+  if (form.spread) need.spread = form.spread as Need["spread"];
   if (form.interconnect) need.interconnect = form.interconnect;
   if (form.preferOwn) need.prefer_own = true;
   if (form.queue) need.queue = true;
@@ -203,10 +203,10 @@ function untilDeadline(form: Form, now: number, wrong: Wrong): number | undefine
 }
 
 /** What of a need a form can hold, filled in: an example's need, or one that was kept. */
-export function filled(form: Form, need: Partial<Need>): Form {
-  const text = (value: number | string | undefined) => String(value ?? "");
-  const amount = (usd: string | undefined) => (usd == null ? "" : String(Number(usd)));
-  const percent = (share: number | undefined) => (share == null ? "" : String(Math.round(share * 1e6) / 1e4));
+export function filled(form: Form, need: StatedNeed): Form {
+  const text = (value: number | string | null | undefined) => String(value ?? "");
+  const amount = (usd: string | null | undefined) => (usd == null ? "" : String(Number(usd)));
+  const percent = (share: number | null | undefined) => (share == null ? "" : String(Math.round(share * 1e6) / 1e4));
   const changed: Partial<Form> = {
     gpu: need.accelerator ? [need.accelerator].flat() : [],
     count: text(need.accelerators ?? need.accelerators_per_site) || "1",

@@ -2,6 +2,7 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { useState, type ReactNode } from "react";
+import type { Schemas } from "@/api/client";
 import { Button, IconButton } from "@/design/Button";
 import { Input, Select } from "@/design/Field";
 import { count, decimal, plural, price } from "@/design/format";
@@ -184,7 +185,7 @@ export function NeedCard({ form, onChange, quotes }: NeedProps): ReactNode {
 
 const withCpu = (known: Known[]) => (known.some((one) => one.value === "CPU") ? known : [{ value: "CPU" }, ...known]);
 
-export type KnownOf = (facet: string) => Known[];
+export type KnownOf = (facet: keyof Schemas["Facets"]) => Known[];
 
 function useKnown(): KnownOf {
   // Only suggestions: without them everything can be typed.
