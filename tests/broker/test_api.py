@@ -147,6 +147,18 @@ class TestQuotes:
     def test_a_need_that_means_nothing_is_refused_by_field(self, ada, body):
         assert ada.refused("POST", "/v1/quotes", body) == (422, "invalid")
 
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({"min_accelerators_per_site": 0}, "min_accelerators_per_site"),
+            ({"accelerators": 4, "min_accelerators_per_site": 4, "sites": 2}, "accelerators"),
+        ],
+    )
+    def test_a_refused_need_names_the_field_for_who_drew_a_form_of_it(self, ada, body, field):
+        error = ada.call("POST", "/v1/quotes", body).json()["error"]
+
+        assert error["fields"] == {field: error["message"]}
+
     def test_a_body_that_is_no_json_is_refused(self, ada):
         answer = ada.client.post(
             "/v1/quotes", "{", content_type="application/json", HTTP_AUTHORIZATION=f"Bearer {ada.key}"

@@ -194,6 +194,13 @@ def test_an_error_is_one_message_with_a_hint_and_no_stack_trace(
     assert as_json.json["error"]["code"] == code
 
 
+def test_a_field_that_the_message_names_already_is_not_told_twice(world: ContractBroker, yard: Any) -> None:
+    fields = {"sites": "about invalid", "args": ["about invalid"], "id": "odd"}
+    world.on("GET", "/v1/workloads/12", refusal(422, "invalid", fields=fields))
+
+    assert yard("show", "12").err == "Error: about invalid\n  id: odd\n"
+
+
 def test_offers_ask_for_what_the_flags_say_and_go_on_over_pages(world: ContractBroker, yard: Any) -> None:
     world.in_turn(
         "GET",

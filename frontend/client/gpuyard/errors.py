@@ -1,5 +1,6 @@
 """What can go wrong between a client and a broker; every error knows the exit code of the command that meets it."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -32,6 +33,14 @@ class GpuyardError(Exception):
         self.hint = self.default_hint if not hint else hint
         self.fields = dict(fields or {})
         self.status = status
+
+    @property
+    def details(self) -> dict[str, str]:
+        """What `fields` say beyond the message, as text."""
+        said = {name: wrong if isinstance(wrong, str) else json.dumps(wrong) for name, wrong in self.fields.items()}
+        return {
+            name: text for name, text in said.items() if text.removeprefix('["').removesuffix('"]') not in self.message
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """The error as a JSON object, in the broker's shape plus `status` and `exit_code`."""

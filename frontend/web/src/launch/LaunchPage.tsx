@@ -98,7 +98,7 @@ export function LaunchPage(): ReactNode {
       <div className="grid items-start gap-4 xl:grid-cols-[20rem_minmax(0,1fr)] 2xl:grid-cols-[26rem_minmax(0,1fr)]">
         <div className="grid items-start gap-4 lg:max-xl:grid-cols-2">
           <ProgramCard onExample={(example) => onChange(filled(form, example.need))} />
-          <NeedCard form={form} onChange={onChange} quotes={asked.data?.quotes ?? []} />
+          <NeedCard form={form} onChange={onChange} quotes={asked.data?.quotes ?? []} error={asked.error} />
         </div>
         <div id="launch-quotes" tabIndex={-1} className="outline-none min-w-0 scroll-mt-14 space-y-3">
           {ordering.error !== null && (

@@ -1,5 +1,6 @@
 /** What is filled in, as it is typed; and the need that it describes. */
 
+import { faultsOf } from "@/design/faults";
 import { fromLocal, hoursUntil, shortHours } from "./deadline";
 import type { Need, StatedNeed } from "./shapes";
 
@@ -9,6 +10,8 @@ export interface Form {
   per: "site" | "all";
   sites: "compare" | "exactly" | "most";
   siteCount: string;
+  /** GPUs that a site has at least. */
+  least: string;
   memory: string;
   samples: string;
   speed: string;
@@ -48,6 +51,7 @@ export const EMPTY: Form = {
   per: "site",
   sites: "compare",
   siteCount: "2",
+  least: "",
   memory: "",
   samples: "",
   speed: "",
@@ -78,6 +82,7 @@ export const EMPTY: Form = {
 
 /** Under "More": those that are set are counted there. */
 export const MORE = [
+  "least",
   "memory",
   "chance",
   "perHour",
@@ -135,6 +140,7 @@ export function needOf(form: Form, now: number, program?: string): { need: Need;
   if (need.accelerators !== undefined && need.sites !== undefined && need.accelerators < need.sites) {
     wrong.count = `At least ${need.sites}: one for each site`;
   }
+  need.min_accelerators_per_site = number("least", WHOLE);
   need.min_memory_gib = number("memory", POSITIVE);
   need.samples = number("samples", WHOLE);
   need.samples_per_s = number("speed", POSITIVE);
@@ -169,6 +175,34 @@ export const LISTS = [
   ["markets", "markets"],
   ["tiers", "tiers"],
 ] as const;
+
+/** Where a field of a need is filled in. */
+const PLACES: Partial<Record<string, keyof Form>> = {
+  accelerator: "gpu",
+  accelerators: "count",
+  accelerators_per_site: "count",
+  min_accelerators_per_site: "least",
+  sites: "siteCount",
+  max_sites: "siteCount",
+  min_memory_gib: "memory",
+  samples: "samples",
+  samples_per_s: "speed",
+  deadline_hours: "deadlineHours",
+  chance: "chance",
+  budget_usd: "budget",
+  max_usd_per_hour: "perHour",
+  max_egress_usd: "egress",
+  max_spot_share: "spotShare",
+  data_gib: "data",
+  checkpoint_gib: "checkpoint",
+  ...Object.fromEntries(LISTS.map(([name, field]) => [field, name])),
+};
+
+/** What the broker says is wrong with a need, at the fields of the form. */
+export function refused(error: unknown): Wrong {
+  const { at } = faultsOf(error, Object.keys(PLACES));
+  return Object.fromEntries(Object.entries(at).map(([field, why]) => [PLACES[field], why]));
+}
 
 interface Rule {
   fits: (value: number) => boolean;
@@ -213,6 +247,7 @@ export function filled(form: Form, need: StatedNeed): Form {
     per: need.accelerators ? "all" : "site",
     sites: need.sites ? "exactly" : need.max_sites ? "most" : "compare",
     siteCount: text(need.sites ?? need.max_sites) || EMPTY.siteCount,
+    least: text(need.min_accelerators_per_site),
     memory: text(need.min_memory_gib),
     samples: text(need.samples),
     speed: text(need.samples_per_s),
