@@ -235,6 +235,7 @@ class StoredProgramShape(s.Serializer[Any]):
 
     sha256 = s.CharField()
     size_bytes = s.IntegerField()
+    tar_sha256 = s.CharField(help_text="Of its files, however they were packed: what a need calls `program`.")
 
 
 class ProfileShape(s.Serializer[Any]):

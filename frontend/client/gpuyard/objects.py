@@ -105,6 +105,7 @@ class StoredProgram(TypedDict):
 
     sha256: str
     size_bytes: int
+    tar_sha256: NotRequired[str]  # Of its files, however they were packed.
 
 
 class Artifact(TypedDict):

@@ -49,7 +49,7 @@ class Screen(Protocol):
 
 def choose(client: Client, options: Options, program: Program, screen: Screen) -> objects.Quote | None:
     """Quote the need, show the quotes, have one chosen; None: nothing is to be ordered. Raises: GpuyardError."""
-    answer = client.create_quotes(options.wishes.need(program=program.sha256))
+    answer = client.create_quotes(options.wishes.need(program=program.tar_sha256))
     quotes = answer["quotes"]
     if not quotes:
         shut = ", ".join(f"{each['constraint']} shuts out {each['offers']:,}" for each in answer["excluded"][:4])

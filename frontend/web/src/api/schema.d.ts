@@ -1967,6 +1967,8 @@ export interface components {
         StoredProgram: {
             sha256: string;
             size_bytes: number;
+            /** @description Of its files, however they were packed: what a need calls `program`. */
+            tar_sha256: string;
         };
         /** @enum {string} */
         Subject: "workload" | "placement" | "lease" | "round";

@@ -30,7 +30,7 @@ export function LaunchPage(): ReactNode {
   const allowed = who.data?.team?.role !== "viewer";
   const taken = useTaken();
   const packing = taken.program !== null && taken.packed === null && taken.failed === null;
-  const asked = useQuotes(form, taken.packed?.sha256, allowed && !packing);
+  const asked = useQuotes(form, taken.packed?.tarSha256, allowed && !packing);
   const ordering = useOrder(asked.askAgain);
   // What was refused is refused no longer when something else is asked for.
   const onChange = (changed: Form) => {
@@ -44,7 +44,7 @@ export function LaunchPage(): ReactNode {
   const look = () => setLooked(Date.now());
   useTakenOver(search);
 
-  const { need } = needOf(form, looked ?? asked.dataUpdatedAt, taken.packed?.sha256);
+  const { need } = needOf(form, looked ?? asked.dataUpdatedAt, taken.packed?.tarSha256);
   const args = wrongArgs(taken.args) === null ? splitArgs(taken.args) : [];
   const intent: Intent | null = taken.program && {
     program: taken.program,
