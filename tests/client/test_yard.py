@@ -179,7 +179,7 @@ def test_a_workload_is_shown_with_how_its_machines_were_bought(world: ContractBr
 
 @pytest.mark.parametrize(
     ("status", "code", "exit_code"),
-    [(401, "no", 3), (403, "no", 3), (404, "no", 1), (409, "no", 1), (422, "need_unmet", 4), (402, "no", 5)],
+    [(401, "no", 3), (403, "no", 3), (404, "no", 1), (409, "no", 1), (422, "no_capacity", 4), (402, "no", 5)],
 )
 def test_an_error_is_one_message_with_a_hint_and_no_stack_trace(
     world: ContractBroker, yard: Any, status: int, code: str, exit_code: int
@@ -199,6 +199,28 @@ def test_a_field_that_the_message_names_already_is_not_told_twice(world: Contrac
     world.on("GET", "/v1/workloads/12", refusal(422, "invalid", fields=fields))
 
     assert yard("show", "12").err == "Error: about invalid\n  id: odd\n"
+
+
+def test_an_unmet_need_tells_how_to_ask_for_what_would_do(world: ContractBroker, yard: Any) -> None:
+    told = [
+        ("deadline_hours", 4.55, "with a deadline of 4.55 h"),
+        ("providers", ["aws", "gcp"], "also at gcp"),
+        ("queue", True, "with waiting"),
+        ("accelerators_per_site", 4, "with 4 accelerators a site instead of 8"),
+        ("residency", None, "also outside the EU, in US"),
+    ]
+    ways = [{"field": field, "value": value, "change": change, "usd": "4.02"} for field, value, change in told]
+    fields = {"excluded": [{"constraint": "deadline_hours: 1", "offers": 3}], "relaxations": ways}
+    world.on("POST", "/v1/quotes", refusal(422, "need_unmet", hint="loosen", fields=fields))
+
+    assert yard("quote").err.splitlines()[1:] == [
+        "  with a deadline of 4.55 h: -w deadline_hours=4.55",
+        "  also at gcp: -w providers=aws,gcp",
+        "  with waiting: -w queue=true",
+        "  with 4 accelerators a site instead of 8: --gpu KIND:4",
+        "  also outside the EU, in US: without residency",
+        "Hint: loosen",
+    ]
 
 
 def test_offers_ask_for_what_the_flags_say_and_go_on_over_pages(world: ContractBroker, yard: Any) -> None:

@@ -121,6 +121,21 @@ class NeedUnmet(NoCapacity):
     default_code = "need_unmet"
     default_hint = "loosen the constraint that excludes most offers"
 
+    @property
+    def details(self) -> dict[str, str]:
+        """What would do instead, and how that is asked for; the message names what excludes most."""
+        ways = self.fields.get("relaxations") or []
+        return {way["change"]: _asked(way["field"], way.get("value")) for way in ways}
+
+
+def _asked(field: str, value: Any) -> str:
+    if value is None:
+        return f"without {field}"
+    if field == "accelerators_per_site":
+        return f"--gpu KIND:{value}"
+    text = ",".join(map(str, value)) if isinstance(value, list) else "true" if value is True else str(value)
+    return f"-w {field}={text}"
+
 
 class OverBudget(GpuyardError):
     """The money does not suffice (402 and its kin)."""

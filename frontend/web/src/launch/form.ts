@@ -265,7 +265,7 @@ export function filled(form: Form, need: StatedNeed): Form {
     checkpoint: text(need.checkpoint_gib),
     preferOwn: !!need.prefer_own,
     queue: !!need.queue,
-    offers: need.offers ?? form.offers,
+    offers: need.offers === undefined ? form.offers : (need.offers ?? []),
   };
   for (const [name, field] of LISTS) changed[name] = need[field] ?? [];
   return { ...form, ...changed };

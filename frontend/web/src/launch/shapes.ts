@@ -21,6 +21,8 @@ export type Facet = Schemas["Facet"];
 /** What one constraint loosened would make possible; what refusals carry is not in the schema. */
 export interface Relaxation {
   field: string;
+  /** What the field would have to be; null: it would have to be left out. */
+  value: unknown;
   change: string;
   usd: string;
   finish_s: number | null;
