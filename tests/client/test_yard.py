@@ -171,10 +171,15 @@ def test_what_a_node_wrote_cannot_steer_the_terminal(world: ContractBroker, yard
     assert said.out == "2026-11-22 10:02:00Z  home/berlin attic stdout| a\N{REPLACEMENT CHARACTER}[2Jb [red]\n"
 
 
-def test_a_workload_is_shown_with_how_its_machines_were_bought(world: ContractBroker, yard: Any) -> None:
+def test_a_workload_is_shown_with_forecast_and_how_machines_were_bought(
+    world: ContractBroker, yard: Any
+) -> None:
     world.on("GET", "/v1/workloads/12", given.workload())
 
-    assert "1 x CPU on-demand" in yard("show", "12").out
+    shown = yard("show", "12").out
+
+    assert "1 x CPU on-demand" in shown
+    assert "  forecast $0.46 at the end, done 2026-11-22 10:35:00Z" in shown
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,14 @@ class Resumed(TypedDict):
     version: int | None
 
 
+class Forecast(TypedDict):
+    """What comes of a run that goes on as it does now; None while nobody can tell."""
+
+    finish_at: str | None
+    cost_usd: str | None
+    over_budget: bool
+
+
 class Workload(TypedDict):
     """What was asked to run, and how it fares."""
 
@@ -187,6 +195,7 @@ class Workload(TypedDict):
     sites_wanted: int
     hold_usd: str
     spent_usd: str
+    forecast: Forecast
     version: int | None
     samples: Samples
     loss: float | None
