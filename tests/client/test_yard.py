@@ -171,9 +171,7 @@ def test_what_a_node_wrote_cannot_steer_the_terminal(world: ContractBroker, yard
     assert said.out == "2026-11-22 10:02:00Z  home/berlin attic stdout| a\N{REPLACEMENT CHARACTER}[2Jb [red]\n"
 
 
-def test_a_workload_is_shown_with_forecast_and_how_machines_were_bought(
-    world: ContractBroker, yard: Any
-) -> None:
+def test_a_workload_is_shown_with_forecast_and_how_machines_were_bought(world: ContractBroker, yard: Any) -> None:
     world.on("GET", "/v1/workloads/12", given.workload())
 
     shown = yard("show", "12").out
