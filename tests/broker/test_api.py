@@ -285,6 +285,24 @@ class TestHosts:
 
         assert answer.json()["error"]["code"] == "token_expired"
 
+    def test_a_lost_token_is_renewed_until_the_agent_is_in(self, owner, make_caller, client):
+        host = owner.ok("POST", "/v1/hosts", {"name": "one", "region": "home/berlin", "usd_per_hour": "0.05"})
+        path = f"/v1/hosts/{host['id']}/token"
+        hardware = {"hostname": "h", "vcpus": 2, "accelerators": [{"kind": "CPU", "memory_gib": 8, "uuid": "c"}]}
+        body = {"key_sha256": "0" * 64, "address": "127.0.0.9", "hardware": hardware}
+
+        def enrol(token):
+            raw = json.dumps({"token": token, **body})
+            return client.post("/v1/agent/enrol", raw, content_type="application/json")
+
+        fresh = owner.call("POST", path)
+
+        assert (fresh.status_code, fresh.json()["id"]) == (201, host["id"])
+        assert enrol(host["enrol_token"]).json()["error"]["code"] == "token_unknown"
+        assert make_caller("eve", scopes=("supply",)).refused("POST", path) == (404, "not_found")
+        assert enrol(fresh.json()["enrol_token"]).status_code == 200
+        assert owner.refused("POST", path) == (409, "host_enrolled")
+
     @pytest.mark.parametrize(
         "change",
         [{"name": "a b"}, {"region": "berlin"}, {"usd_per_hour": "0"}, {"usd_per_hour": "x"}, {"country": "Germany"}],

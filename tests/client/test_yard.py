@@ -115,6 +115,7 @@ def world(logged_in: ContractBroker) -> ContractBroker:
     broker.on("GET", "/v1/ledger", {"results": [LEDGER_ROW], "sum_usd": "0.000000"})
     broker.on("GET", "/v1/hosts", {"results": [given.host()], "next": None})
     broker.on("POST", "/v1/hosts", Reply(201, given.host(enrol_token="tok")))
+    broker.on("POST", "/v1/hosts/2/token", Reply(201, given.host(enrol_token="tok")))
     broker.on("POST", "/v1/hosts/2/reclaim", Reply(202, given.host(state="reclaiming")))
     broker.on("POST", "/v1/hosts/2/return", Reply(202, given.host(state="offered")))
     broker.on("GET", "/dl/", {"wheel": "gpuyard-0.1.0-py3-none-any.whl", "version": "0.1.0", "sha256": "ab"})
@@ -295,8 +296,9 @@ def test_rounds_tells_when_each_was_closed_without_its_microseconds(world: Contr
     assert "  2026-11-22 10:02:07Z  7.3 s  " in yard("rounds", "12").out
 
 
-def test_host_add_prints_the_commands_to_paste(world: ContractBroker, yard: Any) -> None:
-    said = yard("host", "add", "attic", "--region", "home/berlin", "--usd-per-hour", "0.1", "--json")
+@pytest.mark.parametrize("line", ["add attic --region home/berlin --usd-per-hour 0.1", "token 2"])
+def test_a_token_comes_with_the_commands_to_paste(world: ContractBroker, yard: Any, line: str) -> None:
+    said = yard("host", *line.split(), "--json")
 
     assert said.json["install"] == (
         f"pip install 'gpuyard[node] @ {world.url}/dl/gpuyard-0.1.0-py3-none-any.whl#sha256=ab'"
