@@ -89,6 +89,7 @@ urlpatterns = [
     path("v1/suppliers/me", hosts.Supplier.as_view()),
     path("v1/hosts", hosts.Hosts.as_view()),
     path("v1/hosts/<int:pk>/earnings", hosts.Earnings.as_view()),
+    path("v1/hosts/<int:pk>/token", hosts.Token.as_view()),
     path("v1/hosts/<int:pk>/reclaim", hosts.Reclaim.as_view()),
     path("v1/hosts/<int:pk>/return", hosts.Return.as_view()),
     # Agents

@@ -48,7 +48,7 @@ class HostNameTaken(Exception):
 
 
 class EnrolRefused(Exception):
-    """The token is wrong, too old, or was used with another key. `code` tells which."""
+    """The token is wrong, too old, used with another key, or not needed. `code` tells which."""
 
     def __init__(self, code: str, why: str) -> None:
         super().__init__(why)
@@ -167,7 +167,7 @@ def _why(plan: solve.Plan, speed: estimate.Speed) -> str:
     )
 
 
-def _amount(usd: Decimal) -> str:
+def _amount(usd: float) -> str:
     return f"{usd:.2f}" if usd >= 1 else f"{usd:.2g}"  # A small run is not free.
 
 
@@ -175,7 +175,7 @@ def add_host(
     *, supplier_id: int, name: str, region: str, country: str, usd_per_hour: Decimal, now: datetime
 ) -> tuple[Host, str]:
     """Register a supplier's machine; return it with the token that enrols its agent once. Raises HostNameTaken."""
-    token = f"yh_{secrets.token_urlsafe(32)}"
+    token = _new_token()
     try:
         with transaction.atomic():
             host = Host.objects.create(
@@ -191,6 +191,19 @@ def add_host(
     except IntegrityError:
         raise HostNameTaken(name) from None
     return host, token
+
+
+def renew_token(*, host: Host, now: datetime) -> str:
+    """Return a new token for a host whose agent never came; the one before enrols nobody. Raises EnrolRefused."""
+    token = _new_token()
+    fresh = {"enrol_token_sha256": hashed(token), "enrol_expires_at": now + ENROL_TTL}
+    if not Host.objects.filter(pk=host.pk, key_sha256="").update(**fresh):
+        raise EnrolRefused("host_enrolled", f"the agent of {host.name} is in already: it needs no token")
+    return token
+
+
+def _new_token() -> str:
+    return f"yh_{secrets.token_urlsafe(32)}"
 
 
 def enrol(*, token: str, key_sha256: str, address: str, hardware: dict[str, Any], now: datetime) -> Host:

@@ -21,12 +21,21 @@ from workloads.models import Event, Lease, LogLine, Metric, Placement, Round, Wo
 AT_ONCE = 5000  # Of one kind; more than any transaction writes.
 # What a reader gets that comes for the first time.
 EVENTS_FIRST, LOGS_FIRST, ROUNDS_FIRST = 2000, 500, 200
-METRICS_FIRST, METRICS_WHOLE = 2000, 200  # The newest are whole; of those before each n-th of each site.
+METRICS_FIRST, METRICS_WHOLE = 2000, 200  # The newest are whole; of those before each n-th of each site,
+METRICS_EACH = 200  # but of rows of the same metrics so many, or all: what is held out is reported seldom.
 KINDS: tuple[tuple[str, Any], ...] = (
     ("event", Event.objects.all()),
     ("metric", Metric.objects.select_related("placement")),
     ("log", LogLine.objects.select_related("lease__placement")),
 )
+# By each site's own count of rows of the same metrics: ids of sites alternate, and each second one might be one site's.
+THINNED = """
+    SELECT id FROM (
+        SELECT id, row_number() OVER (PARTITION BY placement_id, names ORDER BY seq) - 1 AS nth,
+            count(*) OVER (PARTITION BY placement_id, names) AS many
+        FROM (SELECT *, ARRAY(SELECT jsonb_object_keys(values)) AS names FROM ({rows}) told) named
+    ) counted WHERE nth %% least(ceil(many / %s::numeric), %s) = 0
+"""
 # Of each table only the columns' transaction is looked at, and of what changes in place its rows' own mark.
 LOOK = f"""
     SELECT w.id, pg_current_snapshot()::text, {
@@ -163,9 +172,13 @@ def _thinned(metrics: QuerySet[Metric], one_in: int) -> list[Metric]:
     newest = _newest(metrics, METRICS_WHOLE)
     if not newest:
         return []
-    # By each site's own count: ids of sites alternate, and each second one might be one site's alone.
-    before = metrics.filter(id__lt=newest[0].pk).extra(where=["seq %% %s = 0"], params=[one_in]).order_by("id")
-    return [*before, *newest]
+    before = metrics.filter(id__lt=newest[0].pk)
+    if one_in > 1:
+        ids, params = before.order_by().values("id", "placement_id", "seq", "values").query.sql_with_params()
+        with connection.cursor() as cursor:
+            cursor.execute(THINNED.format(rows=ids), [*params, METRICS_EACH, one_in])
+            before = metrics.filter(id__in=[pk for (pk,) in cursor.fetchall()])
+    return [*before.order_by("id"), *newest]
 
 
 def since(workload_id: int, after: Place, until: Snapshot) -> tuple[list[News], Place]:

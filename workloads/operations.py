@@ -75,10 +75,13 @@ def submit(*, order: Order, now: datetime) -> Workload:
     return workload
 
 
-def keep_program(*, owner_id: int, sha256: str, size_bytes: int, now: datetime) -> tuple[Program, bool]:
+def keep_program(
+    *, owner_id: int, sha256: str, tar_sha256: str, size_bytes: int, now: datetime
+) -> tuple[Program, bool]:
     """Record a program whose bytes are in the store; return it and whether it is new."""
-    return Program.objects.get_or_create(
-        owner_id=owner_id, sha256=sha256, defaults={"size_bytes": size_bytes, "created_at": now}
+    kept = {"size_bytes": size_bytes, "tar_sha256": tar_sha256}
+    return Program.objects.update_or_create(
+        owner_id=owner_id, sha256=sha256, defaults=kept, create_defaults=kept | {"created_at": now}
     )
 
 

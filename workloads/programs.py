@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 import zlib
+from hashlib import sha256
 from pathlib import PurePosixPath
 
 from workloads import storage
@@ -16,6 +17,25 @@ SCRIPTS = (".py", ".ipynb")
 
 class NotAProgram(Exception):
     """Not a .tar.gz of plain files below one directory, or without the script."""
+
+
+def tar_sha256(digest: str) -> str:
+    """
+    Return what a stored program is, however it was packed: the SHA-256 of the .tar that its files make.
+
+    They are sorted, 0644, owned by nobody, dated 1970: gzip writes the same in many ways, and a browser knows no modes.
+    """
+    plain = io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(storage.get(digest)), mode="r:gz") as packed,
+        tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        files = {str(PurePosixPath(member.name)): member for member in packed.getmembers() if member.isfile()}
+        for name in sorted(files):
+            entry = tarfile.TarInfo(name)
+            entry.size = files[name].size
+            archive.addfile(entry, packed.extractfile(files[name]))
+    return sha256(plain.getbuffer()).hexdigest()
 
 
 def check(digest: str) -> list[str]:

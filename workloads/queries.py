@@ -101,7 +101,7 @@ def site_size(workload: Workload) -> int:
 
 def speed(workload: Workload) -> estimate.Speed:
     """Return how fast a workload is taken to be: as it was measured, stated or predicted."""
-    owner_id, sha256 = workload.owner_id, workload.program.sha256
+    owner_id, sha256 = workload.owner_id, workload.program.tar_sha256 or workload.program.sha256
     profile = profile_of(owner_id=owner_id, program_sha256=sha256)
     return estimate.speed_for(
         needs.parse(workload.quote.need),
@@ -113,8 +113,14 @@ def speed(workload: Workload) -> estimate.Speed:
 
 def profile_of(*, owner_id: int, program_sha256: str) -> profiles.Profile | None:
     """Return what a probe counted of a program, or None."""
-    program = Program.objects.filter(owner_id=owner_id, sha256=program_sha256, profile__isnull=False).first()
+    known = Program.objects.filter(_named(program_sha256), owner_id=owner_id, profile__isnull=False)
+    program = known.order_by("-id").first()
     return profiles.parse(program.profile) if program else None
+
+
+def _named(sha256: str, program: str = "") -> Q:
+    """The programs that a need means: by the hash of their files or, as all were before, of the archive."""
+    return Q(**{f"{program}sha256": sha256}) | Q(**{f"{program}tar_sha256": sha256})
 
 
 def all_merged(workload_id: int) -> bool:
@@ -178,7 +184,10 @@ def measured_speed(*, owner_id: int, program_sha256: str) -> dict[str, float]:
     Measured over whole rounds, from a site's contribution to its next, so rounds' own cost is in it.
     """
     mine = Contribution.objects.filter(
-        status="merged", partial=False, round__workload__owner=owner_id, round__workload__program__sha256=program_sha256
+        _named(program_sha256, "round__workload__program__"),
+        status="merged",
+        partial=False,
+        round__workload__owner=owner_id,
     ).annotate(chips=Coalesce(F("accelerators"), Sum("placement__leases__accelerators")))
     totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for one in mine.select_related("round").order_by("-id")[:200]:

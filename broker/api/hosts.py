@@ -98,6 +98,23 @@ class ReclaimShape(serializers.Serializer[Any]):
     notice_s = serializers.IntegerField(min_value=0, max_value=NOTICE_MAX_S, default=0)
 
 
+class Token(APIView):
+    """The token that enrols a host's agent."""
+
+    scopes = {"POST": "supply"}
+
+    @extend_schema(operation_id="renew_host_token", request=None, responses={201: shapes.HostShape})
+    def post(self, request: Request, pk: int) -> Response:
+        """Make a new one for a host whose agent did not come yet, shown this once; the one before is dead."""
+        host = host_of(request, pk)
+        try:
+            token = operations.renew_token(host=host, now=timezone.now())
+        except operations.EnrolRefused as error:
+            hint = "start the agent on its machine with the --state that it had"
+            raise Refused(409, error.code, str(error), hint) from None
+        return Response({**host_json(host), "enrol_token": token}, status=201)
+
+
 class Reclaim(APIView):
     """Take a host back."""
 

@@ -83,7 +83,8 @@ class Quotes(APIView):
         try:
             need = needs.parse(request.data)
         except needs.NeedInvalid as error:
-            raise Refused(422, "invalid", str(error), "correct the need and ask again") from None
+            fields = {error.field: str(error)} if error.field else {}
+            raise Refused(422, "invalid", str(error), "correct the need and ask again", **fields) from None
         me = request.auth.team.pk
         program = {"owner_id": me, "program_sha256": need.program or ""}
         now = timezone.now()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -25,7 +26,8 @@ def person_of(request: Request) -> Asker:
     """Return who is signed in. Raises Refused when a program asks: with a stolen key nobody makes more of them."""
     asker: Asker = request.auth
     if asker.key is not None:
-        raise Refused(403, "sign_in_needed", "no key can do this", "a person does it, signed in at the dashboard")
+        where = f"{settings.PUBLIC_URL}/account#{'keys' if request.path.startswith('/v1/keys') else 'team'}"
+        raise Refused(403, "sign_in_needed", "no API key can do this", f"a person does it, signed in: {where}")
     return asker
 
 

@@ -43,10 +43,14 @@ class Programs(APIView):
             programs.check(digest)
         except programs.NotAProgram as error:
             raise Refused(422, "not_a_program", str(error), "pack it with `yard run`, or as a .tar.gz") from None
-        _, made = operations.keep_program(
-            owner_id=request.auth.team.pk, sha256=digest, size_bytes=size, now=timezone.now()
+        program, made = operations.keep_program(
+            owner_id=request.auth.team.pk,
+            sha256=digest,
+            tar_sha256=programs.tar_sha256(digest),
+            size_bytes=size,
+            now=timezone.now(),
         )
-        return Response({"sha256": digest, "size_bytes": size}, status=201 if made else 200)
+        return Response(workload_shapes.StoredProgramShape(program).data, status=201 if made else 200)
 
 
 class Profile(APIView):

@@ -114,6 +114,7 @@ class RelaxationShape(s.Serializer[Any]):
     """What one constraint loosened would make possible."""
 
     field = s.CharField()
+    value = s.JSONField(allow_null=True)
     change = s.CharField()
     usd = usd()
     finish_s = s.FloatField(allow_null=True)

@@ -290,6 +290,7 @@ def _node_json(lease: Lease, names: dict[str, str]) -> dict[str, Any]:
         "address": node.address if node else None,
         "accelerator": lease.offer.accelerator,
         "accelerators": lease.accelerators,
+        "market": lease.offer.market,
         "usd_per_hour": lease.sell_usd_per_hour,
         "opened_at": lease.opened_at,
         "closed_at": lease.closed_at,

@@ -9,6 +9,7 @@ from rest_framework import serializers as s
 from broker.api.quote_shapes import NeedShape
 from broker.api.shapes import choice, scalars, stored, usd
 from broker.api.version_shapes import ResumeShape
+from providers.base import Market
 from workloads.models import Lease, Placement, Workload
 from workloads.nodes import PHASES
 from workloads.tick import MACHINES
@@ -73,6 +74,7 @@ class NodeShape(s.Serializer[Any]):
     address = s.CharField(allow_null=True)
     accelerator = s.CharField()
     accelerators = s.IntegerField()
+    market = choice("Market", Market)
     usd_per_hour = usd()
     opened_at = s.DateTimeField(allow_null=True)
     closed_at = s.DateTimeField(allow_null=True)
@@ -233,6 +235,7 @@ class StoredProgramShape(s.Serializer[Any]):
 
     sha256 = s.CharField()
     size_bytes = s.IntegerField()
+    tar_sha256 = s.CharField(help_text="Of its files, however they were packed: what a need calls `program`.")
 
 
 class ProfileShape(s.Serializer[Any]):

@@ -17,6 +17,11 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
   },
-  server: { proxy: Object.fromEntries(["/v1", "/_allauth", "/dl", "/healthz"].map((path) => [path, broker])) },
+  server: {
+    proxy: Object.fromEntries(
+      // The broker hears the address that the browser names: it takes no form from a page of another origin.
+      ["/v1", "/_allauth", "/dl", "/healthz"].map((path) => [path, { target: broker, changeOrigin: false }]),
+    ),
+  },
   test: { include: ["src/**/*.test.ts", "src/**/*.test.tsx"] },
 });

@@ -66,7 +66,7 @@ class Sieve:
 
 def sieve(need: Need, book: Book, *, speed: Speed, scope: Scope) -> Sieve:
     """Hold a book against a need."""
-    seen = np.ones(len(book), np.bool_) if scope.fresh is None else _among(book, "provider", scope.fresh)
+    seen = np.ones(len(book), np.bool_) if scope.fresh is None else among(book, "provider", scope.fresh)
     tests = (*_of_machines(need, book), *_of_places(need, book), *_of_trust(need, book, scope),
              *_of_price(need, book, speed), *_of_the_moment(need, book, scope))  # fmt: skip
     return Sieve(book, seen, tuple(Test(*test) for test in tests))
@@ -85,7 +85,7 @@ Tests = Iterable[tuple[str, str | None, Flags]]
 def _of_machines(need: Need, book: Book) -> Tests:
     if need.wishes:
         chips = need.chips
-        yield f"accelerator: {', '.join(need.wishes)}", "accelerator", _among(book, "accelerator", chips)
+        yield f"accelerator: {', '.join(need.wishes)}", "accelerator", among(book, "accelerator", chips)
     if need.min_memory_gib is not None:
         with np.errstate(invalid="ignore"):
             enough = book.memory_gib >= need.min_memory_gib
@@ -105,12 +105,12 @@ def _of_places(need: Need, book: Book) -> Tests:
         yield f"offers: the {len(need.offers)} picked", "offers", np.isin(book.id, need.offers)
     for wish, column in ALLOWED:
         if (wanted := getattr(need, wish)) is not None:
-            yield f"{wish}: {', '.join(wanted)}", wish, _among(book, column, wanted)
+            yield f"{wish}: {', '.join(wanted)}", wish, among(book, column, wanted)
     for wish, column in DENIED:
         if (unwanted := getattr(need, wish)) is not None:
-            yield f"{wish}: {', '.join(unwanted)}", wish, ~_among(book, column, unwanted)
+            yield f"{wish}: {', '.join(unwanted)}", wish, ~among(book, column, unwanted)
     if need.residency is not None:
-        yield f"residency: {need.residency}", "residency", _among(book, "country", residencies()[need.residency])
+        yield f"residency: {need.residency}", "residency", among(book, "country", residencies()[need.residency])
 
 
 def _of_trust(need: Need, book: Book, scope: Scope) -> Tests:
@@ -143,7 +143,7 @@ def _chips(need: Need, book: Book) -> set[str]:
 def _of_the_moment(need: Need, book: Book, scope: Scope) -> Tests:
     leasable = book.leasable
     if scope.rents_at is not None:
-        leasable = leasable & _among(book, "provider", scope.rents_at)
+        leasable = leasable & among(book, "provider", scope.rents_at)
     yield "for rent here (price list only)", None, leasable
     if not need.queue:
         yield FREE_NOW, "queue", book.available > 0
@@ -156,7 +156,8 @@ def _of_the_moment(need: Need, book: Book, scope: Scope) -> Tests:
         yield f"left alone for now: {why}", None, left_alone
 
 
-def _among(book: Book, column: str, wanted: Collection[str]) -> Flags:
+def among(book: Book, column: str, wanted: Collection[str]) -> Flags:
+    """Return which lines of the book have one of these texts there, in any case."""
     names = {text.casefold() for text in wanted}
     return _where(book, column, lambda text: text.casefold() in names)
 

@@ -23,7 +23,11 @@ MONEY = ("budget_usd", "max_usd_per_hour", "max_egress_usd")
 
 
 class NeedInvalid(Exception):
-    """A need that means nothing; the argument says which field and why."""
+    """A need that means nothing; field: where, or "" where it is no field's fault."""
+
+    def __init__(self, why: str, field: str = "") -> None:
+        super().__init__(why)
+        self.field = field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +118,16 @@ def parse(body: Any) -> Need:
     if unknown:
         raise NeedInvalid(f"unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}")
     given = {name: value for name, value in body.items() if value is not None}
-    need = Need(**{name: _READERS[name](name, value) for name, value in given.items()})
+    need = Need(**{name: _read(name, value) for name, value in given.items()})
     _must_agree(need)
     return need
+
+
+def _read(name: str, value: Any) -> Any:
+    try:
+        return _READERS[name](name, value)
+    except NeedInvalid as error:
+        raise NeedInvalid(str(error), name) from None
 
 
 @cache
@@ -132,16 +143,18 @@ def residencies() -> dict[str, frozenset[str]]:
 def _must_agree(need: Need) -> None:
     """Refuse fields that contradict one another."""
     if need.accelerators is not None and need.accelerators_per_site is not None:
-        raise NeedInvalid("accelerators (of all sites) and accelerators_per_site exclude each other: give one")
+        raise NeedInvalid(
+            "accelerators (of all sites) and accelerators_per_site exclude each other: give one", "accelerators"
+        )
     if need.sites is not None and need.max_sites is not None and need.sites > need.max_sites:
-        raise NeedInvalid(f"sites is {need.sites}, but max_sites is {need.max_sites}")
+        raise NeedInvalid(f"sites is {need.sites}, but max_sites is {need.max_sites}", "sites")
     least = (need.min_accelerators_per_site or 1) * (need.sites or 1)
     if need.accelerators is not None and need.accelerators < least:
-        raise NeedInvalid(f"accelerators must be at least {least} for so many sites of that size")
+        raise NeedInvalid(f"accelerators must be at least {least} for so many sites of that size", "accelerators")
     if need.chance is not None and need.deadline_hours is None:
-        raise NeedInvalid("chance is that of meeting deadline_hours: give that too")
+        raise NeedInvalid("chance is that of meeting deadline_hours: give that too", "chance")
     if need.prefer_own and need.tiers is not None and "own" not in need.tiers:
-        raise NeedInvalid("prefer_own needs the tier own: add it to tiers or leave tiers out")
+        raise NeedInvalid("prefer_own needs the tier own: add it to tiers or leave tiers out", "tiers")
 
 
 def _text(name: str, value: Any) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from typing import Any
 
 import numpy as np
 
 from offers.matching.book import MARKETS, TIERS, Flags, Floats
-from offers.matching.constraints import ALLOWED, DENIED, tiers
+from offers.matching.constraints import ALLOWED, DENIED, among, tiers
 from offers.matching.need import Need
 from offers.matching.plans import Plans
 from offers.matching.question import Question
@@ -28,6 +29,7 @@ class Relaxation:
     """What one constraint dropped or loosened would make possible."""
 
     field: str
+    value: Any  # What the field of the need, as JSON, would have to be; None: it would have to be left out.
     change: str  # "with 40 GiB instead of 80"
     usd: Decimal  # To finish, expected; an hour's where the work or a speed is not known.
     finish_s: float | None
@@ -53,7 +55,7 @@ def _of_plans(need: Need, found: Plans | None) -> Iterable[Relaxation]:
             continue
         key = found.late_hours if name == "deadline_hours" else found.ranked_usd
         plan = _least(key, flags)
-        yield _told(name, _plan_words(need, found, plan, name), found, plan)
+        yield _told(name, *_of_plan(need, found, plan, name), found, plan)
 
 
 def _of_offers(question: Question) -> Iterable[Relaxation]:
@@ -67,7 +69,7 @@ def _of_offers(question: Question) -> Iterable[Relaxation]:
         easier = replace(need, **other)
         plan = _cheapest(question.candidates(easier, without=name))
         if plan is not None:
-            yield _told(name, _offer_words(question, *plan, name), *plan)
+            yield _told(name, *_of_lines(question, *plan, name), *plan)
 
 
 def _of_counts(question: Question, found: Plans | None) -> Iterable[Relaxation]:
@@ -80,7 +82,7 @@ def _of_counts(question: Question, found: Plans | None) -> Iterable[Relaxation]:
         plan = _cheapest(question.candidates(replace(question.need, **other)))
         if plan is not None:
             done.add(name)
-            yield _told(name, change, *plan)
+            yield _told(name, value, change, *plan)
 
 
 def _other_counts(need: Need, found: Plans | None) -> Iterable[tuple[str, int | None, str]]:
@@ -113,54 +115,77 @@ def _least(key: Floats, flags: Flags) -> int:
     return int(rows[np.argmin(key[rows])])
 
 
-def _told(name: str, change: str, found: Plans, plan: int) -> Relaxation:
+def _told(name: str, value: Any, change: str, found: Plans, plan: int) -> Relaxation:
     usd = Decimal(f"{found.usd[plan]:.6f}")
     finish_s = None if found.hours is None else float(found.hours[plan] * 3600)
-    return Relaxation(field=name, change=change, usd=usd, finish_s=finish_s)
+    return Relaxation(field=name, value=value, change=change, usd=usd, finish_s=finish_s)
 
 
-def _plan_words(need: Need, found: Plans, plan: int, name: str) -> str:
+def _of_plan(need: Need, found: Plans, plan: int, name: str) -> tuple[Any, str]:
+    """Return what the constraint would have to be for this plan, and that in words."""
     fills, members = found.paces.fills, [one for one in found.members[plan] if one >= 0]
     if name == "deadline_hours":
-        return f"with a deadline of {found.late_hours[plan]:.3g} h"
+        hours = _up(found.late_hours[plan])
+        return hours, f"with a deadline of {hours:g} h"
     if name == "budget_usd":
-        return f"with a budget of {found.usd[plan]:.2f} USD"
+        usd = _cents(found.usd[plan])
+        return usd, f"with a budget of {usd} USD"
     if name == "max_usd_per_hour":
-        return f"with up to {fills.micro_usd[members].sum() / 1e6:.2f} USD an hour"
+        usd = _cents(fills.micro_usd[members].sum() / 1e6)
+        return usd, f"with up to {usd} USD an hour"
     if name == "max_egress_usd":
         hours = 0.0 if found.hours is None else found.hours[plan]
-        egress = found.paces.egress_fixed[members].sum() + found.paces.egress_per_h[members].sum() * hours
-        return f"with {egress:.2f} USD of egress"
-    share = fills.spot[members].sum() / fills.accelerators[members].sum()
-    return f"with {share * 100:.0f} % of the accelerators on the spot market"
+        usd = _cents(found.paces.egress_fixed[members].sum() + found.paces.egress_per_h[members].sum() * hours)
+        return usd, f"with {usd} USD of egress"
+    share = math.ceil(fills.spot[members].sum() / fills.accelerators[members].sum() * 100)
+    return share / 100, f"with {share} % of the accelerators on the spot market"
 
 
-def _offer_words(question: Question, found: Plans, plan: int, name: str) -> str:
-    """Return what the plan needs that the constraint forbids."""
+def _up(hours: float) -> float:
+    """Round up to three digits: what is told is enough."""
+    step = 10.0 ** (math.floor(math.log10(hours)) - 2)
+    return float(f"{math.ceil(hours / step - 1e-9) * step:.3g}")
+
+
+def _cents(usd: float) -> str:
+    return str(Decimal(f"{usd:.6f}").quantize(Decimal("0.01"), ROUND_UP))
+
+
+def _of_lines(question: Question, found: Plans, plan: int, name: str) -> tuple[Any, str]:
+    """Return what the constraint would have to be for what the plan needs, and that in words."""
     need, fills = question.need, found.paces.fills
     book = fills.book
     rows = [row for fill in found.members[plan] if fill >= 0 for row, _ in fills.lines(int(fill))]
     columns = {wish: column for wish, column in (*ALLOWED, *DENIED)}
+    given = getattr(need, name)
 
-    def texts(column: str) -> str:
-        return ", ".join(sorted({book.text(column, row) or "an unknown place" for row in rows}))
+    def texts(column: str) -> list[str]:
+        return sorted({book.text(column, row) or "an unknown place" for row in rows})
 
     if name in columns:
-        return f"also {'at' if columns[name] == 'provider' else 'in'} {texts(columns[name])}"
+        also, column = texts(columns[name]), columns[name]
+        words = f"also {'at' if column == 'provider' else 'in'} {', '.join(also)}"
+        if "an unknown place" in also:
+            return None, words
+        if name.startswith("not_"):
+            return [one for one in given if not among(book, column, (one,))[rows].any()] or None, words
+        return [*given, *(one for one in also if one not in given)], words
     if name == "accelerator":
-        return f"with {texts('accelerator')} instead of {', '.join(need.wishes)}"
+        return texts(name), f"with {', '.join(texts(name))} instead of {', '.join(need.wishes)}"
     if name == "offers":
-        return f"with others than the offers picked, {texts('accelerator')} at {texts('provider')}"
+        picked = f"{', '.join(texts('accelerator'))} at {', '.join(texts('provider'))}"
+        return None, f"with others than the offers picked, {picked}"
     if name == "min_memory_gib":
-        return f"with {np.nanmin(book.memory_gib[rows]):g} GiB instead of {need.min_memory_gib:g}"
+        gib = float(np.nanmin(book.memory_gib[rows]))
+        return gib, f"with {gib:g} GiB instead of {need.min_memory_gib:g}"
     if name == "queue":
-        return f"with waiting until machines at {texts('provider')} are free"
+        return True, f"with waiting until machines at {', '.join(texts('provider'))} are free"
     if name == "interconnect":
-        return f"without {need.interconnect} between machines"
+        return None, f"without {need.interconnect} between machines"
     if name == "residency":
-        return f"also outside the {need.residency}, in {texts('country')}"
-    if name == "markets":
-        return f"also {', '.join(sorted({MARKETS[book.market[row]] for row in rows}))}"
-    if name == "tiers":
-        return f"also {', '.join(sorted({TIERS[one] for one in tiers(book, question.scope)[rows]}))}"
-    return _plan_words(need, found, plan, name)
+        return None, f"also outside the {need.residency}, in {', '.join(texts('country'))}"
+    if name in ("markets", "tiers"):
+        ranks, known = (book.market, MARKETS) if name == "markets" else (tiers(book, question.scope), TIERS)
+        also = sorted({known[one] for one in ranks[rows]})
+        return [*given, *(one for one in also if one not in given)], f"also {', '.join(also)}"
+    return _of_plan(need, found, plan, name)

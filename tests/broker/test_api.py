@@ -147,6 +147,18 @@ class TestQuotes:
     def test_a_need_that_means_nothing_is_refused_by_field(self, ada, body):
         assert ada.refused("POST", "/v1/quotes", body) == (422, "invalid")
 
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({"min_accelerators_per_site": 0}, "min_accelerators_per_site"),
+            ({"accelerators": 4, "min_accelerators_per_site": 4, "sites": 2}, "accelerators"),
+        ],
+    )
+    def test_a_refused_need_names_the_field_for_who_drew_a_form_of_it(self, ada, body, field):
+        error = ada.call("POST", "/v1/quotes", body).json()["error"]
+
+        assert error["fields"] == {field: error["message"]}
+
     def test_a_body_that_is_no_json_is_refused(self, ada):
         answer = ada.client.post(
             "/v1/quotes", "{", content_type="application/json", HTTP_AUTHORIZATION=f"Bearer {ada.key}"
@@ -272,6 +284,24 @@ class TestHosts:
         answer = client.post("/v1/agent/enrol", json.dumps(body), content_type="application/json")
 
         assert answer.json()["error"]["code"] == "token_expired"
+
+    def test_a_lost_token_is_renewed_until_the_agent_is_in(self, owner, make_caller, client):
+        host = owner.ok("POST", "/v1/hosts", {"name": "one", "region": "home/berlin", "usd_per_hour": "0.05"})
+        path = f"/v1/hosts/{host['id']}/token"
+        hardware = {"hostname": "h", "vcpus": 2, "accelerators": [{"kind": "CPU", "memory_gib": 8, "uuid": "c"}]}
+        body = {"key_sha256": "0" * 64, "address": "127.0.0.9", "hardware": hardware}
+
+        def enrol(token):
+            raw = json.dumps({"token": token, **body})
+            return client.post("/v1/agent/enrol", raw, content_type="application/json")
+
+        fresh = owner.call("POST", path)
+
+        assert (fresh.status_code, fresh.json()["id"]) == (201, host["id"])
+        assert enrol(host["enrol_token"]).json()["error"]["code"] == "token_unknown"
+        assert make_caller("eve", scopes=("supply",)).refused("POST", path) == (404, "not_found")
+        assert enrol(fresh.json()["enrol_token"]).status_code == 200
+        assert owner.refused("POST", path) == (409, "host_enrolled")
 
     @pytest.mark.parametrize(
         "change",

@@ -11,7 +11,7 @@ import pytest
 
 from broker.api import examples
 from offers import places
-from offers.models import Rental
+from offers.models import Offer, Rental
 from tests.conftest import packed
 from tests.workloads.test_rounds import close_round, sites  # noqa: F401 - `sites` is a fixture
 from workloads.models import Lease, Placement, Workload
@@ -22,6 +22,14 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def shown(ada):
     return lambda: ada.ok("GET", f"/v1/workloads/{Workload.objects.get().pk}")
+
+
+def test_each_machine_says_how_it_was_bought(sites, shown):  # noqa: F811
+    Offer.objects.filter(region="home/paris").update(market="on_demand")
+
+    bought = {site["site"]: [node["market"] for node in site["nodes"]] for site in shown()["sites"]}
+
+    assert bought == {"home/berlin": ["spot"], "home/paris": ["on_demand"]}
 
 
 class TestForecast:

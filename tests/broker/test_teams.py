@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.core import mail
 from django.utils import timezone
 
@@ -276,7 +277,10 @@ class TestKeys:
             ("DELETE", f"/v1/teams/{team}/members/{number(ada)}", None),
             ("POST", "/v1/invitations/x", None),
         ]:
-            assert program.refused(method, path, body) == (403, "sign_in_needed"), path
+            error = program.call(method, path, body).json()["error"]
+            assert error["code"] == "sign_in_needed", path
+            where = "account#keys" if path.startswith("/v1/keys") else "account#team"
+            assert error["hint"] == f"a person does it, signed in: {settings.PUBLIC_URL}/{where}"
 
     def test_a_key_knows_its_own_team_only(self, ada, client):
         other = ada.ok("POST", "/v1/teams", {"name": "Lab"})["id"]

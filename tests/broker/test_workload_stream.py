@@ -229,6 +229,7 @@ def test_a_long_absence_is_caught_up_in_batches_cut_between_transactions(run, mo
 def test_old_metrics_are_thinned_by_each_sites_own_count(run, monkeypatch):
     monkeypatch.setattr(live, "METRICS_WHOLE", 10)
     monkeypatch.setattr(live, "METRICS_FIRST", 30)
+    monkeypatch.setattr(live, "METRICS_EACH", 10)
     one, two = Placement.objects.order_by("id")
     for seq in range(60):
         for placement in (one, two):
@@ -243,6 +244,23 @@ def test_old_metrics_are_thinned_by_each_sites_own_count(run, monkeypatch):
     }
     assert told["metrics_one_in"] == 6
     assert steps[one.pk] == steps[two.pk] == [*range(0, 55, 6), *range(55, 60)]
+
+
+def test_what_is_reported_seldom_is_told_whole_and_what_is_reported_often_is_thinned(run):
+    site = Placement.objects.order_by("id").first()
+    rows = [
+        Metric(workload=run, placement=site, seq=seq, at=run.created_at, step=seq, version=0,
+               values={"loss": 1.0, **({"val_loss": 2.0} if seq % 1000 == 7 else {})})
+        for seq in range(20_000)
+    ]  # fmt: skip
+    Metric.objects.bulk_create(rows, batch_size=5000)
+
+    news, _, told = live.history(run.pk)
+
+    values = [one.row.values for one in news if one.kind == "metric"]
+    assert told["metrics_one_in"] == 11
+    assert sum("val_loss" in one for one in values) == 20
+    assert 1_900 < len(values) <= live.METRICS_FIRST + 20
 
 
 def test_it_ends_by_itself_when_nothing_can_come_any_more(page, run, ada, settle, clock):

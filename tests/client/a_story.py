@@ -22,6 +22,8 @@ MOVES = [
 def workload(state: str = "running", **changes: Any) -> dict[str, Any]:
     """The workload, at two sites."""
     found = given.workload(state, budget_usd="5.000000", first_step_at="2026-11-22T10:01:30Z")
+    if state == "running":
+        found["forecast"] |= {"finish_at": "2026-11-22T10:40:00Z", "cost_usd": "7.254321", "over_budget": True}
     home = found["sites"][0]
     node = {
         **home["nodes"][0],

@@ -102,6 +102,7 @@ def artifact(content_sha256: str, size_bytes: int, **changes: Any) -> dict[str, 
 
 def workload(state: str = "running", **changes: Any) -> dict[str, Any]:
     """A Workload."""
+    ended = state in ("succeeded", "failed", "cancelled")
     return {
         "id": 12,
         "name": "train",
@@ -111,7 +112,7 @@ def workload(state: str = "running", **changes: Any) -> dict[str, Any]:
         "created_at": "2026-11-22T10:00:00Z",
         "started_at": "2026-11-22T10:01:00Z",
         "first_step_at": None,
-        "ended_at": "2026-11-22T10:09:00Z" if state in ("succeeded", "failed", "cancelled") else None,
+        "ended_at": "2026-11-22T10:09:00Z" if ended else None,
         "script": "train.py",
         "args": [],
         "program": "ab" * 32,
@@ -122,6 +123,11 @@ def workload(state: str = "running", **changes: Any) -> dict[str, Any]:
         "sites_wanted": 2,
         "hold_usd": "1.000000",
         "spent_usd": "0.420000",
+        "forecast": {
+            "finish_at": "2026-11-22T10:35:00Z" if state == "running" else None,
+            "cost_usd": "0.455000" if state == "running" else "0.420000" if ended else None,
+            "over_budget": False,
+        },
         "version": 3,
         "samples": {"total": 200_000, "merged": 32_000, "leased": 64, "free": 167_936},
         "loss": 2.1034,
@@ -143,6 +149,7 @@ def workload(state: str = "running", **changes: Any) -> dict[str, Any]:
                         "address": "127.0.0.11",
                         "accelerator": "CPU",
                         "accelerators": 1,
+                        "market": "on_demand",
                         "usd_per_hour": "0.100000",
                         "opened_at": "2026-11-22T10:00:30Z",
                         "closed_at": None,

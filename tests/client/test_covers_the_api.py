@@ -77,6 +77,7 @@ CALLS = {
     "hosts": (lambda client: client.hosts(), "GET", "/v1/hosts"),
     "host_earnings": (lambda client: client.host_earnings(2), "GET", "/v1/hosts/2/earnings"),
     "reclaim_host": (lambda client: client.reclaim_host(2), "POST", "/v1/hosts/2/reclaim"),
+    "renew_host_token": (lambda client: client.renew_host_token(2), "POST", "/v1/hosts/2/token"),
     "return_host": (lambda client: client.return_host(2), "POST", "/v1/hosts/2/return"),
     "ledger": (lambda client: client.ledger(), "GET", "/v1/ledger"),
     "wheel": (lambda client: client.wheel(), "GET", "/dl/"),

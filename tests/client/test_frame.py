@@ -110,14 +110,14 @@ def test_times_are_local(zone: Any) -> None:
 
     text = rendered(a_story.story(), 80, 40)
 
-    assert "11:35+01:00" in text
+    assert "11:40+01:00" in text
     assert "11:04:17  Stay at home/berlin" in text
 
 
 def test_a_budget_that_will_not_last_stands_out() -> None:
     text = rendered(a_story.story(), 80, 24, force_terminal=True, color_system="standard")
 
-    assert "\x1b[33m  to finish $6.03" in text
+    assert "\x1b[33m  to finish $7.25" in text
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
 """What a cell shows: the numbers that matter, readable by all, safe whatever a machine wrote."""
 
 import re
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
 import pytest
@@ -12,25 +11,25 @@ from hypothesis import strategies as some
 from . import objects_of_a_broker as given
 
 pytestmark = pytest.mark.usefixtures("whole_package")
-NOW = datetime(2026, 11, 22, 10, 5, tzinfo=UTC)
 
 
 def running(**changes):
-    from gpuyard.notebook.forecast import forecast
     from gpuyard.notebook.page import Run
 
     workload = given.workload("running", first_step_at="2026-11-22T10:01:00Z", budget_usd="0.450000", **changes)
-    return Run(workload, forecast(workload, now=NOW))
+    finish_at = datetime.now(UTC) + timedelta(seconds=1260.5)
+    forecast = {"finish_at": finish_at.isoformat(), "cost_usd": "0.455000", "over_budget": True}
+    return Run(workload | {"forecast": forecast})
 
 
-def test_a_forecast_is_the_pace_so_far_at_todays_price():
+def test_who_will_run_out_of_budget_is_warned_while_it_runs():
+    from gpuyard.notebook.running import warnings
+
     seen = running()
 
-    # 32,000 of 200,000 in 240 s: 168,000 to go in 1,260 s, at 0.10 an hour.
-    assert seen.forecast.left_s == pytest.approx(1260)
-    assert seen.forecast.cost_usd == pytest.approx(Decimal("0.42") + Decimal("0.035"))
-    assert seen.forecast.overshoots("0.45")
-    assert not seen.forecast.overshoots(None)
+    assert "the budget of $0.45 ends it" in warnings(seen)[0][1]
+    seen.workload["state"] = "failed"
+    assert warnings(seen) == []
 
 
 def test_a_run_shows_cost_forecast_progress_and_sites():

@@ -1,5 +1,7 @@
 """A program's bytes depend on its content alone."""
 
+import gzip
+import hashlib
 import io
 import os
 import tarfile
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 from gpuyard import pack as packing
 from gpuyard.errors import InvalidProgram
-from gpuyard.pack import pack
+from gpuyard.pack import of_files, pack
 
 
 def members(content: bytes) -> dict[str, tarfile.TarInfo]:
@@ -132,3 +134,21 @@ def test_wrong_input_is_named(
             workdir=Path(workdir) if workdir else None,
             requirements=Path(requirements) if requirements else None,
         )
+
+
+# Of the same files as in the dashboard's tests: who packs in a browser finds the speed that `yard run` measured.
+GOLDEN = "b524fc3d5b51cd0a698643c5058368d94140ae788b3dec0370998c16dfaa0913"
+
+
+def test_what_a_program_is_does_not_depend_on_who_packed_it(tmp_path: Path) -> None:
+    contents = {"train.py": b"print('hello')\n", "data/empty.txt": b"", "zähler/模型.py": b"x = 1\n"}
+    files = {name: tmp_path / str(number) for number, name in enumerate(contents)}
+    for name, path in files.items():
+        path.write_bytes(contents[name])
+    plain = of_files(files, script="train.py")
+    files["train.py"].chmod(0o755)
+    executable = of_files(files, script="train.py")
+
+    assert plain.sha256 != executable.sha256
+    assert plain.tar_sha256 == executable.tar_sha256 == GOLDEN
+    assert plain.tar_sha256 == hashlib.sha256(gzip.decompress(plain.content)).hexdigest()

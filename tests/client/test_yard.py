@@ -115,6 +115,7 @@ def world(logged_in: ContractBroker) -> ContractBroker:
     broker.on("GET", "/v1/ledger", {"results": [LEDGER_ROW], "sum_usd": "0.000000"})
     broker.on("GET", "/v1/hosts", {"results": [given.host()], "next": None})
     broker.on("POST", "/v1/hosts", Reply(201, given.host(enrol_token="tok")))
+    broker.on("POST", "/v1/hosts/2/token", Reply(201, given.host(enrol_token="tok")))
     broker.on("POST", "/v1/hosts/2/reclaim", Reply(202, given.host(state="reclaiming")))
     broker.on("POST", "/v1/hosts/2/return", Reply(202, given.host(state="offered")))
     broker.on("GET", "/dl/", {"wheel": "gpuyard-0.1.0-py3-none-any.whl", "version": "0.1.0", "sha256": "ab"})
@@ -171,9 +172,18 @@ def test_what_a_node_wrote_cannot_steer_the_terminal(world: ContractBroker, yard
     assert said.out == "2026-11-22 10:02:00Z  home/berlin attic stdout| a\N{REPLACEMENT CHARACTER}[2Jb [red]\n"
 
 
+def test_a_workload_is_shown_with_forecast_and_how_machines_were_bought(world: ContractBroker, yard: Any) -> None:
+    world.on("GET", "/v1/workloads/12", given.workload())
+
+    shown = yard("show", "12").out
+
+    assert "1 x CPU on-demand" in shown
+    assert "  forecast $0.46 at the end, done 2026-11-22 10:35:00Z" in shown
+
+
 @pytest.mark.parametrize(
     ("status", "code", "exit_code"),
-    [(401, "no", 3), (403, "no", 3), (404, "no", 1), (409, "no", 1), (422, "need_unmet", 4), (402, "no", 5)],
+    [(401, "no", 3), (403, "no", 3), (404, "no", 1), (409, "no", 1), (422, "no_capacity", 4), (402, "no", 5)],
 )
 def test_an_error_is_one_message_with_a_hint_and_no_stack_trace(
     world: ContractBroker, yard: Any, status: int, code: str, exit_code: int
@@ -186,6 +196,35 @@ def test_an_error_is_one_message_with_a_hint_and_no_stack_trace(
     assert plain.err == f"Error: about {code}\n  id: odd\nHint: look there\n"
     assert plain.out == ""
     assert as_json.json["error"]["code"] == code
+
+
+def test_a_field_that_the_message_names_already_is_not_told_twice(world: ContractBroker, yard: Any) -> None:
+    fields = {"sites": "about invalid", "args": ["about invalid"], "id": "odd"}
+    world.on("GET", "/v1/workloads/12", refusal(422, "invalid", fields=fields))
+
+    assert yard("show", "12").err == "Error: about invalid\n  id: odd\n"
+
+
+def test_an_unmet_need_tells_how_to_ask_for_what_would_do(world: ContractBroker, yard: Any) -> None:
+    told = [
+        ("deadline_hours", 4.55, "with a deadline of 4.55 h"),
+        ("providers", ["aws", "gcp"], "also at gcp"),
+        ("queue", True, "with waiting"),
+        ("accelerators_per_site", 4, "with 4 accelerators a site instead of 8"),
+        ("residency", None, "also outside the EU, in US"),
+    ]
+    ways = [{"field": field, "value": value, "change": change, "usd": "4.02"} for field, value, change in told]
+    fields = {"excluded": [{"constraint": "deadline_hours: 1", "offers": 3}], "relaxations": ways}
+    world.on("POST", "/v1/quotes", refusal(422, "need_unmet", hint="loosen", fields=fields))
+
+    assert yard("quote").err.splitlines()[1:] == [
+        "  with a deadline of 4.55 h: -w deadline_hours=4.55",
+        "  also at gcp: -w providers=aws,gcp",
+        "  with waiting: -w queue=true",
+        "  with 4 accelerators a site instead of 8: --gpu KIND:4",
+        "  also outside the EU, in US: without residency",
+        "Hint: loosen",
+    ]
 
 
 def test_offers_ask_for_what_the_flags_say_and_go_on_over_pages(world: ContractBroker, yard: Any) -> None:
@@ -257,8 +296,9 @@ def test_rounds_tells_when_each_was_closed_without_its_microseconds(world: Contr
     assert "  2026-11-22 10:02:07Z  7.3 s  " in yard("rounds", "12").out
 
 
-def test_host_add_prints_the_commands_to_paste(world: ContractBroker, yard: Any) -> None:
-    said = yard("host", "add", "attic", "--region", "home/berlin", "--usd-per-hour", "0.1", "--json")
+@pytest.mark.parametrize("line", ["add attic --region home/berlin --usd-per-hour 0.1", "token 2"])
+def test_a_token_comes_with_the_commands_to_paste(world: ContractBroker, yard: Any, line: str) -> None:
+    said = yard("host", *line.split(), "--json")
 
     assert said.json["install"] == (
         f"pip install 'gpuyard[node] @ {world.url}/dl/gpuyard-0.1.0-py3-none-any.whl#sha256=ab'"

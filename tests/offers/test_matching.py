@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from offers.matching import choice, solve
 from offers.matching.constraints import Scope
 from offers.matching.estimate import UNKNOWN, Speed
-from offers.matching.need import Need
+from offers.matching.need import Need, parse
 from offers.matching.solve import Answer
 from tests.offers.some_offers import SAMPLES_OF_AN_HOUR, STATED, book, offer
 
@@ -19,6 +19,10 @@ FAST = Speed(source="measured", by_accelerator={"H100-SXM": 1000.0, "T4": 10.0})
 
 def ids(answer: Answer) -> list[list[int]]:
     return [sorted(one.id for site in plan.sites for one, _ in site.lines) for plan in answer.plans]
+
+
+def read(value):
+    return tuple(value) if isinstance(value, list) else Decimal(value) if isinstance(value, str) else value
 
 
 def relaxed(answer: Answer) -> dict[str, str]:
@@ -158,6 +162,10 @@ class TestUnmet:
         told = relaxed(answer)
         assert told["deadline_hours"] == "with a deadline of 4.55 h: 4.02"
         assert told["accelerators_per_site"].startswith("with 4 accelerators a site instead of 1: 4.0")
+        assert {one.field: one.value for one in answer.relaxations} == {
+            "deadline_hours": 4.55,
+            "accelerators_per_site": 4,
+        }
 
     @pytest.mark.parametrize(
         ("need", "change"),
@@ -182,6 +190,9 @@ class TestUnmet:
 
         assert not answer.plans
         assert change in relaxed(answer).values()
+        for told in answer.relaxations:
+            asked = parse({**need.as_json(), told.field: told.value})
+            assert solve.solve(asked, book(one), speed=UNKNOWN).plans, told
 
     def test_what_would_do_is_ranked_by_its_cost(self):
         offers = book(offer(1, usd=5, chip="H100-SXM"), offer(2, usd=2, region="there"))
@@ -221,3 +232,5 @@ class TestRelaxations:
             if plans and not answer.plans:
                 possible[field] = plans[0].usd_per_hour
         assert {one.field: one.usd for one in answer.relaxations} == possible
+        for one in answer.relaxations:
+            assert solve.solve(replace(need, **{one.field: read(one.value)}), offers, speed=UNKNOWN).plans

@@ -15,6 +15,7 @@ class Program(models.Model):
 
     owner = models.ForeignKey(settings.TENANT_MODEL, models.PROTECT)
     sha256 = models.CharField(max_length=64)
+    tar_sha256 = models.CharField(max_length=64, null=True)  # workloads.programs; null: uploaded before there was one.
     size_bytes = models.PositiveBigIntegerField()
     profile = models.JSONField(null=True)  # What a probe measured of it (offers.matching.roofline.Profile).
     created_at = models.DateTimeField()

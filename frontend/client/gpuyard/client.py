@@ -291,6 +291,10 @@ class Client(PeopleCalls):
             body["country"] = country
         return cast(objects.Host, self.create("/v1/hosts", body, key=idempotency_key))
 
+    def renew_host_token(self, host_id: int) -> objects.Host:
+        """A new `enrol_token` for a machine whose agent did not come yet; the one before is dead."""
+        return cast(objects.Host, self.transport.json(Call("POST", f"/v1/hosts/{host_id}/token")))
+
     def hosts(self, *, cursor: str | None = None) -> objects.Page:
         """One page of one's own machines."""
         return cast(objects.Page, self.read("/v1/hosts", cursor=cursor))

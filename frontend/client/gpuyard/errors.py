@@ -1,5 +1,6 @@
 """What can go wrong between a client and a broker; every error knows the exit code of the command that meets it."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -32,6 +33,14 @@ class GpuyardError(Exception):
         self.hint = self.default_hint if not hint else hint
         self.fields = dict(fields or {})
         self.status = status
+
+    @property
+    def details(self) -> dict[str, str]:
+        """What `fields` say beyond the message, as text."""
+        said = {name: wrong if isinstance(wrong, str) else json.dumps(wrong) for name, wrong in self.fields.items()}
+        return {
+            name: text for name, text in said.items() if text.removeprefix('["').removesuffix('"]') not in self.message
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """The error as a JSON object, in the broker's shape plus `status` and `exit_code`."""
@@ -111,6 +120,21 @@ class NeedUnmet(NoCapacity):
 
     default_code = "need_unmet"
     default_hint = "loosen the constraint that excludes most offers"
+
+    @property
+    def details(self) -> dict[str, str]:
+        """What would do instead, and how that is asked for; the message names what excludes most."""
+        ways = self.fields.get("relaxations") or []
+        return {way["change"]: _asked(way["field"], way.get("value")) for way in ways}
+
+
+def _asked(field: str, value: Any) -> str:
+    if value is None:
+        return f"without {field}"
+    if field == "accelerators_per_site":
+        return f"--gpu KIND:{value}"
+    text = ",".join(map(str, value)) if isinstance(value, list) else "true" if value is True else str(value)
+    return f"-w {field}={text}"
 
 
 class OverBudget(GpuyardError):

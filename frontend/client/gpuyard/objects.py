@@ -105,6 +105,7 @@ class StoredProgram(TypedDict):
 
     sha256: str
     size_bytes: int
+    tar_sha256: NotRequired[str]  # Of its files, however they were packed.
 
 
 class Artifact(TypedDict):
@@ -138,6 +139,7 @@ class Node(TypedDict):
     address: str | None
     accelerator: str
     accelerators: int
+    market: Market
     usd_per_hour: str
     opened_at: str | None
     closed_at: str | None
@@ -164,6 +166,14 @@ class Resumed(TypedDict):
     version: int | None
 
 
+class Forecast(TypedDict):
+    """What comes of a run that goes on as it does now; None while nobody can tell."""
+
+    finish_at: str | None
+    cost_usd: str | None
+    over_budget: bool
+
+
 class Workload(TypedDict):
     """What was asked to run, and how it fares."""
 
@@ -185,6 +195,7 @@ class Workload(TypedDict):
     sites_wanted: int
     hold_usd: str
     spent_usd: str
+    forecast: Forecast
     version: int | None
     samples: Samples
     loss: float | None

@@ -1,4 +1,4 @@
-"""A program as one .tar.gz: the same content is always the same bytes, so its SHA-256 is its name."""
+"""A program as one .tar.gz: the same content is always the same bytes, so its SHA-256 is its name here."""
 
 import gzip
 import hashlib
@@ -20,13 +20,17 @@ LEFT_OUT = frozenset({"__pycache__", "venv", "env", "node_modules"})
 
 @dataclass(frozen=True)
 class Program:
-    """A packed program: `script` is the path inside it, `left_out` the paths of the folder that were not taken."""
+    """A packed program: `script` is the path inside it, `left_out` the paths of the folder that were not taken.
+
+    `tar_sha256` is of its files, however they are packed: what a need calls `program`.
+    """
 
     sha256: str
     content: bytes
     script: str
     files: tuple[str, ...]
     left_out: tuple[str, ...]
+    tar_sha256: str
 
     @property
     def size_bytes(self) -> int:
@@ -67,9 +71,9 @@ def of_files(
     if requirements is not None:
         files[REQUIREMENTS] = existing(requirements, what="requirements file")
     check_size(files)
-    content = archive(files)
+    content, tar_sha256 = archive(files)
     digest = hashlib.sha256(content).hexdigest()
-    return Program(digest, content, script, tuple(sorted(files)), tuple(sorted(left_out)))
+    return Program(digest, content, script, tuple(sorted(files)), tuple(sorted(left_out)), tar_sha256)
 
 
 def check_notebook(path: Path) -> None:
@@ -139,12 +143,16 @@ def check_size(files: dict[str, Path]) -> None:
         )
 
 
-def archive(files: dict[str, Path]) -> bytes:
-    """The .tar.gz: sorted, owned by nobody, dated 1970, so that only content and the executable bit count."""
-    packed = io.BytesIO()
+def archive(files: dict[str, Path]) -> tuple[bytes, str]:
+    """The .tar.gz: sorted, owned by nobody, dated 1970, so that only content and the executable bit count.
+
+    And the SHA-256 of the .tar without that bit, which a browser does not know.
+    """
+    packed, bare = io.BytesIO(), io.BytesIO()
     with (
         gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0, compresslevel=6) as squeezed,
         tarfile.open(fileobj=squeezed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        tarfile.open(fileobj=bare, mode="w", format=tarfile.PAX_FORMAT) as plain,
     ):
         for inside in sorted(files):
             try:
@@ -153,6 +161,7 @@ def archive(files: dict[str, Path]) -> bytes:
                 raise InvalidProgram(f"{files[inside]} cannot be read: {error.strerror}") from error
             entry = tarfile.TarInfo(inside)
             entry.size = len(content)
+            plain.addfile(entry, io.BytesIO(content))
             entry.mode = 0o755 if files[inside].stat().st_mode & 0o100 else 0o644
             tar.addfile(entry, io.BytesIO(content))
-    return packed.getvalue()
+    return packed.getvalue(), hashlib.sha256(bare.getbuffer()).hexdigest()

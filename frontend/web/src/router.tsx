@@ -9,6 +9,7 @@ import {
   redirect,
 } from "@tanstack/react-router";
 import { me } from "./api/me";
+import { watchSession } from "./api/session";
 import { PageFault, Shell } from "./app/Shell";
 import { Missing, Waiting } from "./app/Missing";
 import { parseSearch, readOfferSearch, stringifySearch } from "./offers/search";
@@ -86,7 +87,8 @@ const account = createRoute({
   component: lazyRouteComponent(() => import("./account/AccountPage"), "AccountPage"),
 });
 
-const enterSearch = (given: Record<string, unknown>): { next?: string; email?: string } => ({
+const enterSearch = (given: Record<string, unknown>): { next?: string; email?: string; ended?: string } => ({
+  ...(given.ended ? { ended: "1" } : {}),
   // Only to a page of our own: //elsewhere would be another site.
   ...(typeof given.next === "string" && /^\/(?![/\\])/.test(given.next) ? { next: given.next } : {}),
   ...(given.email ? { email: String(given.email) } : {}),
@@ -150,7 +152,7 @@ const routes = root.addChildren([
 ]);
 
 export function makeRouter(client: QueryClient) {
-  return createRouter({
+  const router = createRouter({
     routeTree: routes,
     context: { client },
     defaultPreload: false,
@@ -160,6 +162,15 @@ export function makeRouter(client: QueryClient) {
     parseSearch,
     stringifySearch,
   });
+  watchSession(client, () => {
+    if (router.state.matches.some((match) => match.routeId === own.id))
+      void router.navigate({
+        to: "/account/login",
+        search: { next: router.state.location.href, ended: "1" },
+        replace: true,
+      });
+  });
+  return router;
 }
 
 declare module "@tanstack/react-router" {

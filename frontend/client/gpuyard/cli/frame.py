@@ -16,7 +16,7 @@ from gpuyard.cli.output import duration, printable, rough, rough_range, text
 from gpuyard.cli.story import Story, forecast_usd, left_s, open_sites, usd_per_hour
 from gpuyard.cli.times import offset
 from gpuyard.cli.words import plainly
-from gpuyard.money import dollars
+from gpuyard.money import about, dollars
 
 SIGNS = {
     "placing": ("◌", "cyan"),
@@ -108,12 +108,12 @@ def facts(rows: Sequence[tuple[str, RenderableType]]) -> RenderableType:
 def fact_rows(story: Story, workload: objects.Workload, now: datetime) -> list[tuple[str, RenderableType]]:
     """(label, what is to be said of it)."""
     speed = story.pace.samples_per_s(workload, now.timestamp())
-    left = left_s(workload, speed)
+    left = left_s(workload, now.timestamp())
     rows: list[tuple[str, RenderableType]] = [
         ("Progress", progress(workload)),
         ("Speed", speed_line(workload, speed)),
         ("Finish", finish_line(story, workload, left, now)),
-        ("Cost", cost_line(story, workload, left)),
+        ("Cost", cost_line(story, workload)),
     ]
     if workload["why"]:
         rows.append(("Why", Text(printable(workload["why"]).replace("\n", " "), style="yellow")))
@@ -160,17 +160,17 @@ def finish_line(story: Story, workload: objects.Workload, left: float | None, no
     return Text.assemble(f"in {rough(left)}, {day}{at:%H:%M}{offset(at)}", (promised, "dim"))
 
 
-def cost_line(story: Story, workload: objects.Workload, left: float | None) -> Text:
+def cost_line(story: Story, workload: objects.Workload) -> Text:
     """Spent so far against the budget, what it comes to, and what was promised."""
     spent, budget = workload["spent_usd"], workload["budget_usd"]
     share = float(spent) / float(budget) if budget and float(budget) else 0.0
     said = Text()
     said.append(dollars(spent), style="red" if share >= 1 else "yellow" if share >= 0.8 else "")
     said.append(f" of {dollars(budget)}" if budget else "")
-    forecast = forecast_usd(workload, left)
+    forecast = forecast_usd(workload)
     if forecast is not None:
-        over = budget is not None and forecast > float(budget)
-        said.append(f"  to finish {dollars(f'{forecast:.2f}')}", style="yellow" if over else "")
+        over = workload["forecast"]["over_budget"]
+        said.append(f"  to finish {about(forecast)}", style="yellow" if over else "")
     rate = usd_per_hour(workload)
     if rate and workload["state"] not in objects.ENDED:
         said.append(f"  {dollars(f'{rate:.6f}')}/h")

@@ -35,6 +35,19 @@ def add(
     # Before the host exists: a failure from here on must not cost the token.
     source = wheel_source(client)
     host = client.create_host(name=name, region=region, usd_per_hour=usd_per_hour, country=country)
+    tell_commands(out, client, host, source=source)
+
+
+@host_app.command("token")
+def token(host: HostId, json: flags.JsonFlag = False) -> None:
+    """A new token for a machine whose agent did not come yet, and what to run there; the one before is dead."""
+    out, client = Output(json=json), connect()
+    source = wheel_source(client)
+    tell_commands(out, client, client.renew_host_token(host), source=source)
+
+
+def tell_commands(out: Output, client: "Client", host: objects.Host, *, source: str) -> None:
+    """What to run on the machine; its token is shown this once."""
     install = shlex.join(["pip", "install", f"gpuyard[node] @ {source}"])
     agent = shlex.join(["python", "-m", "gpuyard.node", "--broker", client.url, "--token", host.get("enrol_token", "")])
     agent += f" --state ~/.gpuyard/host-{host['id']}"

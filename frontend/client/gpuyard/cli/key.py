@@ -43,7 +43,7 @@ def make(
     ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Make a key and print it, this once. A broker may want a person for that: then make it at the dashboard."""
+    """Make a key and print it, this once. A broker wants a person signed in for that, and says at which page."""
     out = Output(json=json)
     made = connect().create_key(name, scopes=scope or ["read", "run"], expires_at=expires)
     out.document(made)

@@ -157,7 +157,7 @@ def choose(
     out: Output, client: "Client", wishes: flags.Wishes, *, program: "Program", yes: bool, dry_run: bool
 ) -> int | None:
     """Quote the need, show the quotes, and have one chosen; None = none. Raises: NeedUnmet."""
-    answer: Any = client.create_quotes(wishes.need(program=program.sha256))
+    answer: Any = client.create_quotes(wishes.need(program=program.tar_sha256))
     out.row({"type": "quotes", **answer})
     quotes: list[objects.Quote] = answer["quotes"]
     show_quotes(out, quotes)

@@ -97,8 +97,8 @@ def report(error: GpuyardError, *, as_json: bool) -> int:
     out = Output(json=as_json)
     out.row({"type": "error", "error": error.as_dict()})
     out.error(error.message)
-    for name, wrong in error.fields.items():
-        out.note(f"  {name}: {wrong if isinstance(wrong, str) else json.dumps(wrong)}")
+    for name, wrong in error.details.items():
+        out.note(f"  {name}: {wrong}")
     if error.hint:
         out.note(f"Hint: {error.hint}")
     return error.exit_code

@@ -108,16 +108,12 @@ def open_sites(workload: objects.Workload) -> list[objects.Site]:
     return [site for site in workload["sites"] if site["state"] != "closed"]
 
 
-def left_s(workload: objects.Workload, samples_per_s: float | None) -> float | None:
-    """Seconds until all samples are merged at this pace; None = nobody knows, or it has ended."""
-    total = workload["samples"]["total"]
-    if not total or not samples_per_s or workload["state"] in objects.ENDED:
-        return None
-    return max(total - workload["samples"]["merged"], 0) / samples_per_s
+def left_s(workload: objects.Workload, now: float) -> float | None:
+    """Seconds until it is done, as the broker foretells; None = nobody knows, or it has ended."""
+    finish_at = workload["forecast"]["finish_at"]
+    return max(seconds_of(finish_at) - now, 0.0) if finish_at else None
 
 
-def forecast_usd(workload: objects.Workload, left: float | None) -> float | None:
-    """What it will have cost at its end, if all stays as it is."""
-    if left is None:
-        return None
-    return float(workload["spent_usd"]) + usd_per_hour(workload) * left / 3600
+def forecast_usd(workload: objects.Workload) -> str | None:
+    """What it will have cost at its end, as the broker foretells; None = nobody knows, or it has ended."""
+    return None if workload["state"] in objects.ENDED else workload["forecast"]["cost_usd"]

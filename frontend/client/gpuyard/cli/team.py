@@ -14,7 +14,11 @@ from gpuyard.errors import NotFound
 if TYPE_CHECKING:
     from gpuyard.client import Client
 
-team_app = typer.Typer(help="Those you share with.", rich_markup_mode=None, no_args_is_help=True)
+team_app = typer.Typer(
+    help="Those you share with. Changes need a person signed in; the answer says where.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
 TeamId = Annotated[int | None, typer.Option("--team", min=1, metavar="ID", help="Of this team; yours if not given.")]
 UserId = Annotated[int, typer.Argument(metavar="USER", min=1, help="The member: yard team members.")]
 

@@ -14,7 +14,7 @@ from gpuyard.cli.output import Output, poll_s, printable, rough
 from gpuyard.cli.session import connect
 from gpuyard.cli.story import Story, forecast_usd, left_s, open_sites, usd_per_hour
 from gpuyard.errors import BrokerFailed, BrokerUnreachable, GpuyardError
-from gpuyard.money import dollars
+from gpuyard.money import about, dollars
 from gpuyard.paging import every
 
 if TYPE_CHECKING:
@@ -125,15 +125,13 @@ class Board:
             if workload is None:
                 continue
             speed = story.pace.samples_per_s(workload, now)
-            left = left_s(workload, speed)
-            forecast = forecast_usd(workload, left)
             rows.append(
                 {
                     "workload": workload,
                     "samples_per_s": speed,
-                    "left_s": left,
+                    "left_s": left_s(workload, now),
                     "usd_per_hour": f"{usd_per_hour(workload):.6f}",
-                    "forecast_usd": None if forecast is None else f"{forecast:.6f}",
+                    "forecast_usd": forecast_usd(workload),
                     "losses": self.losses.get(number, []),
                 }
             )
@@ -217,7 +215,7 @@ def cells(row: dict[str, Any]) -> list[str]:
         "-" if workload["loss"] is None else f"{workload['loss']:.4f}",
         sparkline(row["losses"][-200:], SPARKS),
         dollars(workload["spent_usd"]) + (f"/{dollars(workload['budget_usd'])}" if workload["budget_usd"] else ""),
-        dollars(None if row["forecast_usd"] is None else f"{float(row['forecast_usd']):.2f}"),
+        about(row["forecast_usd"]),
         rough(row["left_s"]),
         clipped(", ".join(site["site"] for site in open_sites(workload)), SITES_MAX) or "-",
     ]

@@ -10,9 +10,10 @@ from gpuyard.cli.flags import JsonFlag, WorkloadId
 from gpuyard.cli.follow import described
 from gpuyard.cli.output import Output, duration, size, text
 from gpuyard.cli.session import connect, follower
+from gpuyard.cli.story import forecast_usd
 from gpuyard.cli.telling import ending, event_line, spans, standing
 from gpuyard.cli.times import moment
-from gpuyard.money import dollars
+from gpuyard.money import about, dollars
 from gpuyard.paging import every
 
 
@@ -72,6 +73,8 @@ def show(workload: WorkloadId, json: JsonFlag = False) -> None:
     out.line(f"  running  {spans(found)}")
     budget = f" of {dollars(found['budget_usd'])}" if found["budget_usd"] else ""
     out.line(f"  spent    {dollars(found['spent_usd'])}{budget}, {dollars(found['hold_usd'])} set aside")
+    if (forecast := forecast_usd(found)) is not None:
+        out.line(f"  forecast {about(forecast)} at the end, done {moment(found['forecast']['finish_at'])}")
     if found["artifact"]:
         out.line(f"  left     {described(found['artifact'])}")
     cells = [
@@ -79,7 +82,7 @@ def show(workload: WorkloadId, json: JsonFlag = False) -> None:
             site["site"],
             site["state"],
             text(node["host"]),
-            f"{node['accelerators']} x {node['accelerator']}",
+            f"{node['accelerators']} x {node['accelerator']} {node['market'].replace('_', '-')}",
             node["state"],
             text(node["phase"]),
             dollars(node["usd_per_hour"]),

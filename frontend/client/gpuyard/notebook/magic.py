@@ -110,7 +110,7 @@ class Plainly:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, GpuyardError):
-            lines = [f"Error: {error.message}", *(f"  {name}: {wrong}" for name, wrong in error.fields.items())]
+            lines = [f"Error: {error.message}", *(f"  {name}: {wrong}" for name, wrong in error.details.items())]
             lines += [f"Next: {error.hint}"] if error.hint else []
             # https://ipython.readthedocs.io/en/stable/config/integrating.html#custom-exception-tracebacks
             error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from html import escape
 from typing import Any
@@ -10,11 +11,11 @@ from gpuyard import objects
 from gpuyard.cli.market import site_of
 from gpuyard.cli.output import duration, printable
 from gpuyard.cli.plans import cost_range, percent
+from gpuyard.cli.story import forecast_usd, left_s
 from gpuyard.cli.telling import event_line
 from gpuyard.cli.times import moment
-from gpuyard.money import dollars
+from gpuyard.money import about, dollars
 from gpuyard.notebook import curve
-from gpuyard.notebook.forecast import Forecast
 
 # The notebook's own colour is the ink, and all greys are made of it: so it is right in every theme. Thrice the class
 # outweighs what Jupyter says of every table and list.
@@ -127,7 +128,6 @@ class Run:
     """What is known of a followed run."""
 
     workload: objects.Workload
-    forecast: Forecast
     losses: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     events: list[objects.Event] = field(default_factory=list)
     logs: list[objects.LogLine] = field(default_factory=list)
@@ -162,7 +162,7 @@ def run(seen: Run) -> Shown:
 
 def facts_of(seen: Run) -> list[tuple[str, tuple[str, str, float | None]]]:
     """(name, (value, beside it, share of a whole)) of the few numbers that matter."""
-    workload, forecast = seen.workload, seen.forecast
+    workload, now = seen.workload, datetime.now(UTC).timestamp()
     samples, budget = workload["samples"], workload["budget_usd"]
     spent = seen.cost_usd if seen.cost_usd is not None else workload["spent_usd"]
     of = f"of {dollars(budget)}" if budget else ""
@@ -170,22 +170,18 @@ def facts_of(seen: Run) -> list[tuple[str, tuple[str, str, float | None]]]:
     facts: list[tuple[str, tuple[str, str, float | None]]] = [
         ("cost" if seen.cost_usd else "cost so far", (dollars(spent), of, share))
     ]
-    if forecast.cost_usd is not None:
-        facts.append(("forecast", (dollars(rounded(forecast.cost_usd)), "at the end", None)))
+    if (forecast := forecast_usd(workload)) is not None:
+        facts.append(("forecast", (about(forecast), "at the end", None)))
     if samples["total"]:
         done = f"{100 * samples['merged'] // samples['total']} %"
         facts.append(("done", (done, f"of {samples['total']:,} samples", samples["merged"] / samples["total"])))
-    if forecast.left_s is not None:
-        facts.append(("to go", (duration(forecast.left_s), "", None)))
-    loss = workload["loss"] if workload["loss"] is not None else forecast.loss(seen.losses)
+    if (left := left_s(workload, now)) is not None:
+        facts.append(("to go", (duration(left), "", None)))
+    newest = [points[-1][1] for points in seen.losses.values() if points]
+    loss = workload["loss"] if workload["loss"] is not None else sum(newest) / len(newest) if newest else None
     facts += [("loss", (f"{loss:.4g}", "", None))] if loss is not None else []
     facts += [("version", (str(workload["version"]), "", None))] if workload["version"] is not None else []
     return facts
-
-
-def rounded(amount: Decimal) -> str:
-    """A guess at an amount: cents, or more places where cents would be nothing."""
-    return f"{amount:.2f}" if amount >= Decimal("0.1") else f"{amount:.4f}"
 
 
 def fact(name: str, value: tuple[str, str, float | None]) -> str:

@@ -1,7 +1,6 @@
 """Choose a quote, order, and follow the run: one display that is brought up to date where it stands."""
 
 import time
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from gpuyard import objects
@@ -11,7 +10,6 @@ from gpuyard.client import Client
 from gpuyard.errors import GpuyardError, NeedUnmet
 from gpuyard.money import dollars
 from gpuyard.notebook import page
-from gpuyard.notebook.forecast import Forecast, forecast
 from gpuyard.notebook.options import Options
 from gpuyard.pack import Program
 from gpuyard.watch import Follower
@@ -49,7 +47,7 @@ class Screen(Protocol):
 
 def choose(client: Client, options: Options, program: Program, screen: Screen) -> objects.Quote | None:
     """Quote the need, show the quotes, have one chosen; None: nothing is to be ordered. Raises: GpuyardError."""
-    answer = client.create_quotes(options.wishes.need(program=program.sha256))
+    answer = client.create_quotes(options.wishes.need(program=program.tar_sha256))
     quotes = answer["quotes"]
     if not quotes:
         shut = ", ".join(f"{each['constraint']} shuts out {each['offers']:,}" for each in answer["excluded"][:4])
@@ -103,7 +101,7 @@ def order(client: Client, options: Options, program: Program, *, quote: objects.
 
 def follow(client: Client, workload: objects.Workload, screen: Screen) -> page.Run:
     """Follow a run to its end, or until the kernel is interrupted, which leaves it running. Raises: GpuyardError."""
-    seen = page.Run(workload, Forecast())
+    seen = page.Run(workload)
     teller = None if screen.is_page else Teller(Output(json=False))
     patient = Client.from_config(backoff_s=())  # The follower itself waits for a broker that is away.
     follower = Follower(patient, workload["id"], poll_s=poll_s(), notice=lambda text: tell(seen, screen, text))
@@ -132,7 +130,6 @@ def look(follower: Follower, seen: page.Run, teller: Teller | None) -> None:
         take(seen, told)
         if teller is not None and told["type"] != "log":
             teller.tell(told)
-    seen.forecast = forecast(seen.workload, now=datetime.now(UTC))
     seen.notes = warnings(seen)
 
 
@@ -151,7 +148,7 @@ def take(seen: page.Run, told: dict[str, Any]) -> None:
 
 def warnings(seen: page.Run) -> list[tuple[str, str]]:
     """What a person should know before it happens."""
-    if not seen.forecast.overshoots(seen.workload["budget_usd"]):
+    if seen.workload["state"] in objects.ENDED or not seen.workload["forecast"]["over_budget"]:
         return []
     budget = dollars(seen.workload["budget_usd"])
     return [("warn", f"At this pace the budget of {budget} ends it before it is done; its last checkpoint is kept.")]

@@ -2,6 +2,7 @@
 
 import { Link } from "@tanstack/react-router";
 import { useEffect, useRef, type ReactNode } from "react";
+import { useTitle } from "@/design/title";
 
 interface DoorProps {
   title: string;
@@ -12,6 +13,7 @@ interface DoorProps {
 }
 
 export function Door({ title, about, foot, children }: DoorProps): ReactNode {
+  useTitle(title);
   return (
     <div className="mx-auto my-auto w-full max-w-sm py-6">
       <p className="mb-4 text-sm text-soft">

@@ -37,9 +37,10 @@ function useSteps(next: string | undefined) {
 type Steps = ReturnType<typeof useSteps>;
 
 export function LoginPage(): ReactNode {
-  const { next, email } = useSearch({ from: "/account/login" });
+  const { next, email, ended } = useSearch({ from: "/account/login" });
   const steps = useSteps(next);
-  return <Later steps={steps} enter={<Enter steps={steps} next={next} email={email} />} />;
+  const enter = <Enter steps={steps} next={next} email={email} ended={ended !== undefined} />;
+  return <Later steps={steps} enter={enter} />;
 }
 
 export function SignupPage(): ReactNode {
@@ -64,7 +65,8 @@ interface FirstProps {
   email?: string;
 }
 
-function Enter({ steps, next, email }: FirstProps): ReactNode {
+/** ended: one was in, until the session was over. */
+function Enter({ steps, next, email, ended }: FirstProps & { ended: boolean }): ReactNode {
   const form = useForm(["who", "password"], async ({ who, password }) => {
     const given = { who: who.trim(), password };
     await steps.took(await signIn(given.who, password), given);
@@ -73,6 +75,7 @@ function Enter({ steps, next, email }: FirstProps): ReactNode {
   return (
     <Door
       title="Sign in"
+      about={ended && "Your session has ended. Sign in to go on where you were."}
       foot={
         <>
           <FootLink to="/account/signup" search={{ next, email }}>

@@ -11,6 +11,7 @@ import { moment, plural, zone } from "@/design/format";
 import { Card, Fault, Loading } from "@/design/Layout";
 import { Badge } from "@/design/Status";
 import { useForm } from "@/design/form";
+import { Qr } from "@/design/qr-lazy";
 import { GivenUp, useAgain, type Again } from "./again";
 import { CodeField } from "./fields";
 import { bareCode, grouped } from "./flow";
@@ -102,9 +103,10 @@ function Off({ again, onCodes }: OffProps): ReactNode {
   return (
     <div className="space-y-4">
       <p>
-        Add this secret to an authenticator app, as a time-based code: type it in, or open the link on the device that
-        has the app.
+        Point an authenticator app at this code, type its secret in as a time-based code, or open the link on the device
+        that has the app.
       </p>
+      {totp.url && <Qr text={totp.url} label="QR code of the secret below, for an authenticator app" />}
       <CopyBox label="Secret" text={grouped(totp.secret)} />
       <p>
         <a href={totp.url} className="inline-flex min-h-6 items-center">

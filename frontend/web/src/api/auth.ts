@@ -6,7 +6,7 @@
  */
 
 import { csrfToken } from "./client";
-import { Problem, problemIn } from "./problem";
+import { nobody, Problem, problemIn } from "./problem";
 
 const BASE = "/_allauth/browser/v1";
 
@@ -94,6 +94,7 @@ export async function ofAccount<T = Record<string, unknown>>(
   const answer = await ask<T>(method, path, body, { fine: [401, ...fine] });
   if (answer.status !== 401) return answer;
   if (answer.meta.is_authenticated) throw new AgainNeeded(answer.data.flows ?? []);
+  nobody();
   throw new Problem(401, "signed_out", "You are signed out.", "Load the page again and sign in.");
 }
 

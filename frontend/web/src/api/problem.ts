@@ -12,8 +12,22 @@ export class Problem extends Error {
   }
 }
 
+const listeners = new Set<() => void>();
+
+/** Have it called whenever an answer says that nobody is signed in. */
+export function onNobody(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/** An answer said so. */
+export function nobody(): void {
+  for (const one of listeners) one();
+}
+
 /** Read what a refusal says, in whichever form it came. */
 export function problemIn(status: number, body: unknown): Problem {
+  if (status === 401) nobody();
   const error = (
     body as { error?: { code: string; message?: string; hint?: string; fields?: Record<string, unknown> } } | null
   )?.error;

@@ -141,6 +141,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/hosts/{id}/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Make a new one for a host whose agent did not come yet, shown this once; the one before is dead. */
+        post: operations["renew_host_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/invitations/{token}": {
         parameters: {
             query?: never;
@@ -1429,13 +1446,13 @@ export interface components {
         /** @description Whose published prices are wanted, and of how many days. */
         NewHistory: {
             /** @default 90 */
-            days: number;
+            days?: number;
             provider: string;
         };
         /** @description A supplier's machine to register. */
         NewHost: {
             /** @default  */
-            country: string;
+            country?: string;
             name: string;
             /** @description Your own name and the place: "home/berlin". */
             region: string;
@@ -1447,7 +1464,7 @@ export interface components {
             /** Format: email */
             email: string;
             /** @default member */
-            role: components["schemas"]["Role"];
+            role?: components["schemas"]["Role"];
         };
         /** @description A key to be made. */
         NewKey: {
@@ -1459,7 +1476,7 @@ export interface components {
              *       "read"
              *     ]
              */
-            scopes: components["schemas"]["Scope"][];
+            scopes?: components["schemas"]["Scope"][];
         };
         /** @description Machines of an offer that are paid for already. */
         NewReservation: {
@@ -1488,6 +1505,7 @@ export interface components {
             closed_at: string | null;
             host: string | null;
             lease: number;
+            market: components["schemas"]["Market"];
             /** Format: date-time */
             opened_at: string | null;
             /** @description Empty: its agent has not said yet. */
@@ -1595,12 +1613,12 @@ export interface components {
             /** Format: decimal */
             budget_usd?: string | null;
             /** @default  */
-            name: string;
+            name?: string;
             /**
              * @description Higher goes first where machines are short. Above 0 needs the scope operate.
              * @default 0
              */
-            priority: number;
+            priority?: number;
             program: string;
             quote: number;
             resume?: components["schemas"]["Resume"] | null;
@@ -1800,7 +1818,7 @@ export interface components {
         /** @description When the host is wanted back. */
         Reclaim: {
             /** @default 0 */
-            notice_s: number;
+            notice_s?: number;
         };
         /** @description What was wrong, where, and what to do next. */
         Refusal: {
@@ -1966,6 +1984,8 @@ export interface components {
         StoredProgram: {
             sha256: string;
             size_bytes: number;
+            /** @description Of its files, however they were packed: what a need calls `program`. */
+            tar_sha256: string;
         };
         /** @enum {string} */
         Subject: "workload" | "placement" | "lease" | "round";
@@ -2365,6 +2385,36 @@ export interface operations {
         requestBody?: never;
         responses: {
             202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Host"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    renew_host_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -3,8 +3,10 @@
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { Empty, Loading } from "@/design/Layout";
+import { useTitle } from "@/design/title";
 
 export function Missing(): ReactNode {
+  useTitle("Nothing here");
   return (
     <Empty
       icon="search"

@@ -6,10 +6,13 @@ import type { ReactNode } from "react";
 import { signOut } from "@/api/auth";
 import { chooseTeam } from "@/api/client";
 import { forget, me, type Me } from "@/api/me";
+import { leftByChoice } from "@/api/session";
 import { buttonClass, IconButton } from "@/design/Button";
 import { usd, words } from "@/design/format";
 import { Icon, type IconName } from "@/design/icons";
 import { DropdownMenu, Menu, MENU_ITEM, MenuItem } from "@/design/Panel";
+import { useTitle } from "@/design/title";
+import { Arrival } from "./Arrival";
 import { chooseTheme, useTheme, type Theme } from "./theme";
 import { complain, Toasts } from "./toasts";
 
@@ -59,6 +62,7 @@ export function Shell(): ReactNode {
       <main id="main" tabIndex={-1} className="flex min-w-0 grow flex-col px-4 py-4 outline-none md:px-6 md:py-5">
         <Outlet />
       </main>
+      <Arrival />
       <Toasts />
     </div>
   );
@@ -86,6 +90,7 @@ function Person({ person }: { person: Me }): ReactNode {
   async function leave() {
     try {
       await signOut();
+      leftByChoice();
       chooseTeam(null);
       await forget(client);
       await navigate({ to: "/account/login" });
@@ -108,9 +113,9 @@ function Person({ person }: { person: Me }): ReactNode {
           <button
             type="button"
             className="flex min-h-9 min-w-0 items-center gap-2 rounded-md px-2 text-left text-sm hover:bg-hover"
-            aria-label={`Account of ${person.username}, team ${person.team.name}`}
           >
             <Icon name="account" />
+            <span className="sr-only">Account: </span>
             <span className="min-w-0 max-md:sr-only">
               <span className="block truncate font-medium">{person.username}</span>
               <span className="block truncate text-xs text-soft">{person.team.name}</span>
@@ -170,6 +175,7 @@ function Rule(): ReactNode {
 
 /** A page that failed; the way around it stays. */
 export function PageFault({ error, reset }: { error: unknown; reset: () => void }): ReactNode {
+  useTitle("This page failed");
   return (
     <div role="alert" className="mx-auto mt-16 max-w-md text-center">
       <Icon name="wrong" size={24} className="mx-auto mb-2 text-bad" />

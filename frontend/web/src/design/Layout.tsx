@@ -5,6 +5,7 @@ import { Problem } from "@/api/client";
 import { Button } from "./Button";
 import { capital } from "./format";
 import { Icon, type IconName } from "./icons";
+import { useTitle } from "./title";
 
 export function PageHead({
   title,
@@ -15,6 +16,7 @@ export function PageHead({
   about?: ReactNode;
   children?: ReactNode;
 }): ReactNode {
+  useTitle(title);
   return (
     <header className="mb-4 flex flex-wrap items-end justify-between gap-x-6 gap-y-2">
       <div>

@@ -8,16 +8,17 @@ import { Button } from "@/design/Button";
 import { ago, instant, price, usd } from "@/design/format";
 import { Card } from "@/design/Layout";
 import { Status } from "@/design/Status";
-import { hosts, offerAgain, type Host } from "./api";
+import { hosts, offerAgain, renewToken, type Host } from "./api";
 import { chips, meaning } from "./states";
 
 interface TableProps {
   rows: readonly Host[];
   /** Whether the command with its token can still be shown. */
-  keeps: (host: Host) => boolean;
+  keeps: (host: Host, now: number) => boolean;
   onOpen: (host: Host) => void;
   onReclaim: (host: Host) => void;
   onCommand: (host: Host) => void;
+  onRenewed: (host: Host) => void;
 }
 
 const HEAD = "px-2 py-1.5 label-caps first:pl-4 last:pr-4";
@@ -112,14 +113,18 @@ function Row({ host, onOpen, ...rest }: Omit<TableProps, "rows"> & { host: Host 
   );
 }
 
-function Deeds({ host, keeps, onReclaim, onCommand }: Omit<TableProps, "rows" | "onOpen"> & { host: Host }): ReactNode {
+type DeedsProps = Omit<TableProps, "rows" | "onOpen"> & { host: Host };
+
+function Deeds({ host, keeps, onReclaim, onCommand, onRenewed }: DeedsProps): ReactNode {
   const client = useQueryClient();
+  const now = useNow();
   const again = useMutation({
     mutationFn: () => offerAgain(host.id),
     onSuccess: () => say(`${host.name} is offered again.`),
     onError: complain,
     onSettled: () => client.invalidateQueries({ queryKey: hosts.queryKey }),
   });
+  const renew = useMutation({ mutationFn: () => renewToken(host.id), onSuccess: onRenewed, onError: complain });
   const offer = (text: string) => (
     <Button size="sm" busy={again.isPending} aria-label={`${text}: ${host.name}`} onClick={() => again.mutate()}>
       {text}
@@ -131,11 +136,15 @@ function Deeds({ host, keeps, onReclaim, onCommand }: Omit<TableProps, "rows" | 
     </Button>
   );
   if (host.state === "new")
-    return keeps(host) ? (
+    return keeps(host, now) ? (
       <Button size="sm" aria-label={`Show the command: ${host.name}`} onClick={() => onCommand(host)}>
         Show the command
       </Button>
-    ) : null;
+    ) : (
+      <Button size="sm" busy={renew.isPending} aria-label={`New command: ${host.name}`} onClick={() => renew.mutate()}>
+        New command
+      </Button>
+    );
   if (host.reclaim_at === null) return take("Reclaim");
   if (host.state === "reclaiming")
     return (

@@ -11,7 +11,8 @@ import { Bars } from "./Bars";
 import { HostDrawer } from "./HostDrawer";
 import { HostTable } from "./HostTable";
 import { Reclaim } from "./Reclaim";
-import { Register, type Fresh } from "./Register";
+import { freshOf, type Fresh } from "./fresh";
+import { Register } from "./Register";
 import { summed, totalUsd } from "./states";
 
 const ABOUT = "Machines that you lend. Their owner's own work comes first: take one back whenever you want.";
@@ -61,6 +62,10 @@ function Machines(): ReactNode {
     setRegistering(true);
   }
 
+  const keep = (made: Fresh) => {
+    setFresh((before) => [...before.filter(({ id }) => id !== made.id), made]);
+    setShown(made.id);
+  };
   const drawn = one(opened);
   const back = one(wanted);
   return (
@@ -84,10 +89,14 @@ function Machines(): ReactNode {
           <Figures rows={rows} />
           <HostTable
             rows={rows}
-            keeps={(host) => fresh.some(({ id }) => id === host.id)}
+            keeps={(host, now) => fresh.some(({ id, until }) => id === host.id && now < until)}
             onOpen={(host) => setOpened(host.id)}
             onReclaim={(host) => setWanted(host.id)}
             onCommand={(host) => register(host.id)}
+            onRenewed={(host) => {
+              keep(freshOf(host));
+              register(host.id);
+            }}
           />
         </div>
       )}
@@ -96,10 +105,7 @@ function Machines(): ReactNode {
         onOpenChange={setRegistering}
         rows={rows}
         fresh={fresh.find(({ id }) => id === shown)}
-        onMade={(made) => {
-          setFresh([...fresh, made]);
-          setShown(made.id);
-        }}
+        onMade={keep}
       />
       {drawn && <HostDrawer host={drawn} onClose={() => setOpened(null)} />}
       {back && <Reclaim host={back} onClose={() => setWanted(null)} />}

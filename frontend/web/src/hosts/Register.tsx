@@ -16,18 +16,9 @@ import { Badge } from "@/design/Status";
 import { useForm } from "@/design/form";
 import { addHost, chipPrices, hosts, type Host } from "./api";
 import { agentLine, installLine } from "./commands";
+import { freshOf, TOKEN_MS, type Fresh } from "./fresh";
 import { wished, wrongIn } from "./wish";
 import { chips, left, pricesByChip } from "./states";
-
-/** A host whose token this page still knows. */
-export interface Fresh {
-  id: number;
-  token: string;
-  /** Milliseconds since 1970: until then the token is good (offers.operations.ENROL_TTL). */
-  until: number;
-}
-
-const TOKEN_MS = 3_600_000;
 
 interface RegisterProps {
   open: boolean;
@@ -71,10 +62,9 @@ function NewHost({ onMade }: { onMade: (made: Fresh) => void }): ReactNode {
     const wrong = wrongIn(wish);
     if (Object.keys(wrong).length > 0) throw new Problem(422, "invalid", "Some fields need another look.", "", wrong);
     const host = await addHost(wish);
-    if (!host.enrol_token)
-      throw new Problem(500, "no_token", "The broker gave no token.", "Register the machine under another name.");
+    const made = freshOf(host);
     await client.invalidateQueries({ queryKey: hosts.queryKey });
-    onMade({ id: host.id, token: host.enrol_token, until: Date.now() + TOKEN_MS });
+    onMade(made);
   });
   const { at, rest } = form.faults;
   return (
@@ -178,7 +168,7 @@ function Command({ fresh, host, onClose }: { fresh: Fresh; host: Host; onClose: 
           {found.isError && <Fault error={found.error} />}
           <p className={over ? "text-bad" : "text-soft"}>
             {over ? (
-              "The token in there is too old now: register the machine under another name."
+              "The token in there is too old now: ask for a new command in the list of machines."
             ) : (
               <>
                 The token in there is shown now only. It lets one machine in, and is good for{" "}

@@ -50,9 +50,11 @@ export const chipPrices = queryOptions({
   staleTime: 300_000,
 });
 
-/** No country is said by leaving it out, which the schema's default hides from the type. */
+/** No country is said by leaving it out. */
 export const addHost = ({ country, ...others }: Wish) =>
-  data(api.POST("/v1/hosts", { body: (country ? { country, ...others } : others) as Schemas["NewHost"] }));
+  data(api.POST("/v1/hosts", { body: country ? { country, ...others } : others }));
+/** For a machine whose agent did not come yet. */
+export const renewToken = (id: number) => data(api.POST("/v1/hosts/{id}/token", { params: { path: { id } } }));
 export const reclaim = (id: number, notice_s: number) =>
   data(api.POST("/v1/hosts/{id}/reclaim", { params: { path: { id } }, body: { notice_s } }));
 export const offerAgain = (id: number) => data(api.POST("/v1/hosts/{id}/return", { params: { path: { id } } }));

@@ -33,7 +33,7 @@ export function left(at: string | number, now: number): string {
 export function meaning(host: Host, now: number): string {
   switch (host.state) {
     case "new":
-      return "Its agent did not come yet: paste the command on the machine, within the hour.";
+      return "Its agent did not come yet: paste the command on the machine within the hour, or ask for a new one.";
     case "offered":
       return "Free: anybody can rent it.";
     case "rented": {

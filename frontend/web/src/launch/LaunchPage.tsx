@@ -30,7 +30,7 @@ export function LaunchPage(): ReactNode {
   const allowed = who.data?.team?.role !== "viewer";
   const taken = useTaken();
   const packing = taken.program !== null && taken.packed === null && taken.failed === null;
-  const asked = useQuotes(form, taken.packed?.sha256, allowed && !packing);
+  const asked = useQuotes(form, taken.packed?.tarSha256, allowed && !packing);
   const ordering = useOrder(asked.askAgain);
   // What was refused is refused no longer when something else is asked for.
   const onChange = (changed: Form) => {
@@ -44,7 +44,7 @@ export function LaunchPage(): ReactNode {
   const look = () => setLooked(Date.now());
   useTakenOver(search);
 
-  const { need } = needOf(form, looked ?? asked.dataUpdatedAt, taken.packed?.sha256);
+  const { need } = needOf(form, looked ?? asked.dataUpdatedAt, taken.packed?.tarSha256);
   const args = wrongArgs(taken.args) === null ? splitArgs(taken.args) : [];
   const intent: Intent | null = taken.program && {
     program: taken.program,
@@ -99,7 +99,7 @@ export function LaunchPage(): ReactNode {
         {/* Beside the quotes it scrolls by itself: what changes there is seen while a field is filled in. */}
         <div className="grid items-start gap-4 lg:max-xl:grid-cols-2 xl:sticky xl:top-4 xl:max-h-[calc(100dvh-2rem)] xl:overflow-y-auto">
           <ProgramCard onExample={(example) => onChange(filled(form, example.need))} />
-          <NeedCard form={form} onChange={onChange} quotes={asked.data?.quotes ?? []} />
+          <NeedCard form={form} onChange={onChange} quotes={asked.data?.quotes ?? []} error={asked.error} />
         </div>
         <div id="launch-quotes" tabIndex={-1} className="outline-none min-w-0 scroll-mt-14 space-y-3">
           {ordering.error !== null && (

@@ -1,34 +1,19 @@
 /** What this page asks of the broker. */
 
-import { api, data, ownHeaders, Problem } from "@/api/client";
-import type { Example, Facet, Need, Order, Quotes } from "./shapes";
+import { api, data, ownHeaders, Problem, type Schemas } from "@/api/client";
+import { problemIn } from "@/api/problem";
+import type { Example, Need, Order, Quotes } from "./shapes";
 
-export async function askQuotes(need: Need, signal?: AbortSignal): Promise<Quotes> {
-  return (await data(api.POST("/v1/quotes", { body: need as never, signal }))) as unknown as Quotes;
-}
+export const askQuotes = (need: Need, signal?: AbortSignal): Promise<Quotes> =>
+  // openapi-fetch makes lists of the curve's pairs.
+  data(api.POST("/v1/quotes", { body: need, signal })) as Promise<Quotes>;
 
-export async function order(body: Order, key: string): Promise<{ id: number }> {
-  const headers = { "Idempotency-Key": key };
-  return (await data(api.POST("/v1/workloads", { body: body as never, headers }))) as unknown as { id: number };
-}
+export const order = (body: Order, key: string): Promise<Schemas["Workload"]> =>
+  data(api.POST("/v1/workloads", { body, headers: { "Idempotency-Key": key } }));
 
-type Untyped = (path: string) => Promise<{ data?: unknown }>;
+export const examples = async (): Promise<Example[]> => (await data(api.GET("/v1/examples"))).results;
 
-// until the schema has it
-export async function examples(): Promise<Example[]> {
-  try {
-    const found = (await data((api.GET as unknown as Untyped)("/v1/examples"))) as { results: Example[] };
-    return found.results;
-  } catch (error) {
-    if (error instanceof Problem && error.status === 404) return []; // An older broker has none.
-    throw error;
-  }
-}
-
-// until the schema has it
-export async function facets(): Promise<Record<string, Facet[]>> {
-  return (await data((api.GET as unknown as Untyped)("/v1/offers/facets"))) as Record<string, Facet[]>;
-}
+export const facets = (): Promise<Schemas["Facets"]> => data(api.GET("/v1/offers/facets"));
 
 /** Whether the broker has it already, from us. */
 export async function hasProgram(sha256: string, signal?: AbortSignal): Promise<boolean> {
@@ -82,9 +67,8 @@ export function putProgram(
 
 function refusal(request: XMLHttpRequest): Problem {
   try {
-    const { code, message, hint, fields } = JSON.parse(request.responseText).error;
-    return new Problem(request.status, code, message, hint, fields);
+    return problemIn(request.status, JSON.parse(request.responseText));
   } catch {
-    return new Problem(request.status, "broken", `The broker answered ${request.status}.`, "Try again in a moment.");
+    return problemIn(request.status, null);
   }
 }

@@ -29,6 +29,7 @@ const REPEATED: readonly (readonly [keyof Need, string])[] = [
 ];
 const WISHES: readonly (keyof Need)[] = [
   "accelerators",
+  "min_accelerators_per_site",
   "max_sites",
   "spread",
   "interconnect",

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { addressed, EMPTY, filled, keep, kept, needOf, numberOf, resumeOf, type Form } from "./form";
+import { Problem } from "@/api/problem";
+import { addressed, EMPTY, filled, keep, kept, needOf, numberOf, refused, resumeOf, type Form } from "./form";
 
 const NOW = Date.parse("2026-11-26T12:00:00Z");
 const form = (changed: Partial<Form>): Form => ({ ...EMPTY, ...changed });
@@ -16,6 +17,7 @@ describe("a need", () => {
         per: "all",
         sites: "most",
         siteCount: "3",
+        least: "4",
         memory: "80",
         samples: "1.5M",
         speed: "350",
@@ -49,6 +51,7 @@ describe("a need", () => {
       accelerator: ["H100", "A100"],
       accelerators: 16,
       max_sites: 3,
+      min_accelerators_per_site: 4,
       min_memory_gib: 80,
       samples: 1_500_000,
       samples_per_s: 350,
@@ -101,6 +104,18 @@ describe("a need", () => {
       "spotShare",
       "tiers",
     ]);
+  });
+
+  it("shows at its fields what the broker refused", () => {
+    const why = "accelerators must be at least 8 for so many sites of that size";
+    const odd = new Problem(422, "invalid", why, "", { accelerators: why, not_regions: "must be a list" });
+
+    expect(refused(odd)).toEqual({
+      count: "Accelerators must be at least 8 for so many sites of that size.",
+      notRegions: "Must be a list.",
+    });
+    expect(refused(new Problem(422, "need_unmet", "none", "", { excluded: [] }))).toEqual({});
+    expect(refused(null)).toEqual({});
   });
 
   it("does not ask for a chance without a deadline, which the broker refuses", () =>

@@ -1,7 +1,8 @@
 /** What is filled in, as it is typed; and the need that it describes. */
 
+import { faultsOf } from "@/design/faults";
 import { fromLocal, hoursUntil, shortHours } from "./deadline";
-import type { Need } from "./shapes";
+import type { Need, StatedNeed } from "./shapes";
 
 export interface Form {
   gpu: string[];
@@ -9,6 +10,8 @@ export interface Form {
   per: "site" | "all";
   sites: "compare" | "exactly" | "most";
   siteCount: string;
+  /** GPUs that a site has at least. */
+  least: string;
   memory: string;
   samples: string;
   speed: string;
@@ -48,6 +51,7 @@ export const EMPTY: Form = {
   per: "site",
   sites: "compare",
   siteCount: "2",
+  least: "",
   memory: "",
   samples: "",
   speed: "",
@@ -78,6 +82,7 @@ export const EMPTY: Form = {
 
 /** Under "More": those that are set are counted there. */
 export const MORE = [
+  "least",
   "memory",
   "chance",
   "perHour",
@@ -135,6 +140,7 @@ export function needOf(form: Form, now: number, program?: string): { need: Need;
   if (need.accelerators !== undefined && need.sites !== undefined && need.accelerators < need.sites) {
     wrong.count = `At least ${need.sites}: one for each site`;
   }
+  need.min_accelerators_per_site = number("least", WHOLE);
   need.min_memory_gib = number("memory", POSITIVE);
   need.samples = number("samples", WHOLE);
   need.samples_per_s = number("speed", POSITIVE);
@@ -146,10 +152,10 @@ export function needOf(form: Form, now: number, program?: string): { need: Need;
   need.budget_usd = money(number("budget", POSITIVE));
   need.max_usd_per_hour = money(number("perHour", POSITIVE));
   need.max_egress_usd = money(number("egress", POSITIVE));
-  for (const [name, field] of LISTS) if (form[name].length) need[field] = form[name];
+  for (const [name, field] of LISTS) if (form[name].length) Object.assign(need, { [field]: form[name] });
   if (form.offers.length) need.offers = form.offers;
   if (form.residency) need.residency = form.residency;
-  if (form.spread) need.spread = form.spread;
+  if (form.spread) need.spread = form.spread as Need["spread"];
   if (form.interconnect) need.interconnect = form.interconnect;
   if (form.preferOwn) need.prefer_own = true;
   if (form.queue) need.queue = true;
@@ -169,6 +175,34 @@ export const LISTS = [
   ["markets", "markets"],
   ["tiers", "tiers"],
 ] as const;
+
+/** Where a field of a need is filled in. */
+const PLACES: Partial<Record<string, keyof Form>> = {
+  accelerator: "gpu",
+  accelerators: "count",
+  accelerators_per_site: "count",
+  min_accelerators_per_site: "least",
+  sites: "siteCount",
+  max_sites: "siteCount",
+  min_memory_gib: "memory",
+  samples: "samples",
+  samples_per_s: "speed",
+  deadline_hours: "deadlineHours",
+  chance: "chance",
+  budget_usd: "budget",
+  max_usd_per_hour: "perHour",
+  max_egress_usd: "egress",
+  max_spot_share: "spotShare",
+  data_gib: "data",
+  checkpoint_gib: "checkpoint",
+  ...Object.fromEntries(LISTS.map(([name, field]) => [field, name])),
+};
+
+/** What the broker says is wrong with a need, at the fields of the form. */
+export function refused(error: unknown): Wrong {
+  const { at } = faultsOf(error, Object.keys(PLACES));
+  return Object.fromEntries(Object.entries(at).map(([field, why]) => [PLACES[field], why]));
+}
 
 interface Rule {
   fits: (value: number) => boolean;
@@ -203,16 +237,17 @@ function untilDeadline(form: Form, now: number, wrong: Wrong): number | undefine
 }
 
 /** What of a need a form can hold, filled in: an example's need, or one that was kept. */
-export function filled(form: Form, need: Partial<Need>): Form {
-  const text = (value: number | string | undefined) => String(value ?? "");
-  const amount = (usd: string | undefined) => (usd == null ? "" : String(Number(usd)));
-  const percent = (share: number | undefined) => (share == null ? "" : String(Math.round(share * 1e6) / 1e4));
+export function filled(form: Form, need: StatedNeed): Form {
+  const text = (value: number | string | null | undefined) => String(value ?? "");
+  const amount = (usd: string | null | undefined) => (usd == null ? "" : String(Number(usd)));
+  const percent = (share: number | null | undefined) => (share == null ? "" : String(Math.round(share * 1e6) / 1e4));
   const changed: Partial<Form> = {
     gpu: need.accelerator ? [need.accelerator].flat() : [],
     count: text(need.accelerators ?? need.accelerators_per_site) || "1",
     per: need.accelerators ? "all" : "site",
     sites: need.sites ? "exactly" : need.max_sites ? "most" : "compare",
     siteCount: text(need.sites ?? need.max_sites) || EMPTY.siteCount,
+    least: text(need.min_accelerators_per_site),
     memory: text(need.min_memory_gib),
     samples: text(need.samples),
     speed: text(need.samples_per_s),
@@ -230,7 +265,7 @@ export function filled(form: Form, need: Partial<Need>): Form {
     checkpoint: text(need.checkpoint_gib),
     preferOwn: !!need.prefer_own,
     queue: !!need.queue,
-    offers: need.offers ?? form.offers,
+    offers: need.offers === undefined ? form.offers : (need.offers ?? []),
   };
   for (const [name, field] of LISTS) changed[name] = need[field] ?? [];
   return { ...form, ...changed };

@@ -88,7 +88,8 @@ export function Curves({ workload, live, marks, waiting }: CurvesProps): ReactNo
         />
         {(live.thinned?.metrics_one_in ?? 1) > 1 && (
           <p className="text-xs text-soft">
-            Of what was reported before this page was opened one row in {live.thinned?.metrics_one_in} is drawn.
+            Of what was reported before this page was opened one row in {live.thinned?.metrics_one_in} is drawn; of what
+            is reported seldom, more.
           </p>
         )}
         {left > 0 && <p className="text-xs text-soft">The throughput of {left} more sites is under Sites and nodes.</p>}

@@ -16,6 +16,7 @@ import { Icon } from "@/design/icons";
 import { Figure } from "@/design/Layout";
 import { DropdownMenu, Menu, MENU_ITEM, MenuItem, Modal, Pop } from "@/design/Panel";
 import { Status } from "@/design/Status";
+import { useTitle } from "@/design/title";
 import { progress, ROUNDS_BACK, speed } from "./figures";
 import type { News } from "./live";
 import { stateInWords } from "./moves";
@@ -36,6 +37,7 @@ interface HeadProps {
 export function Head({ workload, connection, refused, rounds, waiting, add, showCheckpoints }: HeadProps): ReactNode {
   const role = useQuery(me).data?.team?.role;
   const mayRun = role !== "viewer";
+  useTitle(workload.name, words(workload.state).toLowerCase());
   return (
     <header>
       <nav aria-label="Where this is" className="text-xs text-soft">

@@ -165,7 +165,6 @@ function Figures({ figures }: { figures: SiteFigures }): ReactNode {
 }
 
 function Nodes({ nodes, label }: { nodes: readonly Node[]; label: string }): ReactNode {
-  const market = nodes.some((node) => node.market);
   return (
     <Wide label={label}>
       <table className="w-full text-sm">
@@ -174,7 +173,7 @@ function Nodes({ nodes, label }: { nodes: readonly Node[]; label: string }): Rea
         </caption>
         <thead className="border-b border-line">
           <tr>
-            {["Machine", "State", "Phase", "Accelerators", ...(market ? ["Market"] : [])].map((name) => (
+            {["Machine", "State", "Phase", "Accelerators", "Market"].map((name) => (
               <th key={name} scope="col" className={HEAD}>
                 {name}
               </th>
@@ -209,7 +208,9 @@ function Nodes({ nodes, label }: { nodes: readonly Node[]; label: string }): Rea
               <td className={CELL}>
                 {node.accelerators} x {node.accelerator}
               </td>
-              {market && <td className={CELL}>{node.market ? <Badge>{words(node.market)}</Badge> : NOTHING}</td>}
+              <td className={CELL}>
+                <Badge>{words(node.market)}</Badge>
+              </td>
               <td className={`${CELL} num`}>{isDead(node) ? NOTHING : percent(utilisation([node]))}</td>
               <td className={`${CELL} num`}>{price(node.usd_per_hour)}</td>
               <td className={CELL}>

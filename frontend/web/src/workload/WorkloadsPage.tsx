@@ -15,7 +15,7 @@ import { useNow } from "@/app/clock";
 import { costs, progress } from "./figures";
 import { Moment, Wide } from "./parts";
 import { workloadsQuery } from "./queries";
-import { STATES } from "./search";
+import { readListSearch, STATES, type ListSearch } from "./search";
 import { isOver, type Workload } from "./types";
 
 const route = getRouteApi("/own/workloads");
@@ -25,7 +25,7 @@ const HEAD_NUM = "px-3 py-2 num label-caps whitespace-nowrap";
 const CELL = "px-3 py-2 align-top";
 
 export function WorkloadsPage(): ReactNode {
-  const { state = "", cursor = "" } = route.useSearch();
+  const { state, cursor = "" } = route.useSearch();
   const navigate = useNavigate({ from: "/workloads" });
   const { data, error, isPending, isPlaceholderData, refetch } = useQuery(workloadsQuery(state, cursor));
   const rows = data?.results ?? [];
@@ -38,8 +38,8 @@ export function WorkloadsPage(): ReactNode {
             label="State"
             hidden
             options={FILTERS}
-            value={state}
-            onChange={(event) => void navigate({ search: event.target.value ? { state: event.target.value } : {} })}
+            value={state ?? ""}
+            onChange={(event) => void navigate({ search: readListSearch({ state: event.target.value }) })}
           />
         </div>
         <Link to="/launch" className={`${buttonClass("primary")} no-underline`}>
@@ -184,7 +184,7 @@ function Sites({ row, open }: { row: Workload; open: readonly string[] }): React
   );
 }
 
-function Pages({ first, next, state }: { first: boolean; next: string | null; state: string }): ReactNode {
+function Pages({ first, next, state }: { first: boolean; next: string | null; state: ListSearch["state"] }): ReactNode {
   const navigate = useNavigate({ from: "/workloads" });
   if (first && next === null) return null;
   const kept = state ? { state } : {};
@@ -205,7 +205,7 @@ function Pages({ first, next, state }: { first: boolean; next: string | null; st
   );
 }
 
-function Nothing({ state, beyond }: { state: string; beyond: boolean }): ReactNode {
+function Nothing({ state, beyond }: { state?: string; beyond: boolean }): ReactNode {
   if (beyond)
     return (
       <Empty icon="runs" title="Nothing older">

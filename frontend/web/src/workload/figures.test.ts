@@ -42,6 +42,7 @@ const node = (more: Partial<Node> = {}): Node => ({
   address: null,
   accelerator: "CPU",
   accelerators: 1,
+  market: "spot",
   usd_per_hour: "1.5",
   opened_at: "2026-11-26T12:00:00Z",
   closed_at: null,
@@ -49,7 +50,18 @@ const node = (more: Partial<Node> = {}): Node => ({
   usage: null,
   ...more,
 });
-const site: Site = { placement: 1, site: "s", provider: "p", region: "r", state: "training", why: "", nodes: [] };
+const site: Site = {
+  placement: 1,
+  site: "s",
+  provider: "p",
+  region: "r",
+  country: "",
+  latitude: null,
+  longitude: null,
+  state: "training",
+  why: "",
+  nodes: [],
+};
 const usage = (chips: (number | null)[], cpu: number | null = 50) => ({
   cpu_percent: cpu,
   ram_used_gib: 1,
@@ -117,7 +129,11 @@ describe("a workload", () => {
       budget: 0.5,
     }));
   it("of which nobody knows the end", () => {
-    const unknown = { ...workload, forecast: null, samples: { total: 0, merged: 0, leased: 0, free: 0 } };
+    const unknown = {
+      ...workload,
+      forecast: { finish_at: null, cost_usd: null, over_budget: false },
+      samples: { total: 0, merged: 0, leased: 0, free: 0 },
+    };
     expect([costs(unknown).forecast, progress(unknown, 0).share, progress(unknown, 0).leftS]).toEqual([
       null,
       null,

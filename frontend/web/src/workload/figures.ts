@@ -55,7 +55,7 @@ export interface Progress {
 
 export function progress(workload: Workload, now: number): Progress {
   const { merged, total } = workload.samples;
-  const finishAt = workload.forecast?.finish_at ?? null;
+  const finishAt = workload.forecast.finish_at;
   return {
     share: total > 0 ? Math.min(1, merged / total) : null,
     merged,
@@ -79,15 +79,15 @@ export interface Costs {
 export function costs(workload: Workload): Costs {
   const spent = Number(workload.spent_usd);
   const budget = Number(workload.budget_usd);
-  const told = workload.forecast?.cost_usd;
-  const forecast = told === null || told === undefined ? null : Number(told);
+  const { cost_usd, over_budget } = workload.forecast;
+  const forecast = cost_usd === null ? null : Number(cost_usd);
   const most = Math.max(spent, budget, forecast ?? 0) || 1;
   return {
     spent,
     budget,
     forecast,
     perHour: perHour(workload),
-    overBudget: workload.forecast?.over_budget ?? spent > budget,
+    overBudget: over_budget,
     bar: { spent: spent / most, forecast: Math.max(spent, forecast ?? 0) / most, budget: budget / most },
   };
 }

@@ -9,6 +9,7 @@ const node = (lease: number, host: string): Node => ({
   address: null,
   accelerator: "CPU",
   accelerators: 1,
+  market: "spot",
   usd_per_hour: "1",
   opened_at: null,
   closed_at: null,
@@ -43,10 +44,10 @@ const workload = {
 const names = namesOf(workload);
 let next = 1;
 const move = (
-  subject: string,
+  subject: Move["subject"],
   subject_id: number,
-  from: string,
-  to: string,
+  from: Move["from"],
+  to: Move["to"],
   why = "",
   figures: Move["figures"] = null,
   minute = 0,
@@ -79,7 +80,7 @@ describe("an event", () => {
       move("workload", 9, "running", "running", "the script at home/berlin ends the run early: enough"),
       "The script at home/berlin ends the run early: enough",
     ],
-    [move("placement", 1, "training", "hibernating"), "home/berlin is hibernating"],
+    [move("placement", 1, "training", "hibernating" as Move["to"]), "home/berlin is hibernating"],
   ])("is told in plain words", (given, text) => expect(tell(given, names).text).toBe(text));
 });
 

@@ -10,18 +10,20 @@ export const STATES = [
   "failed",
   "cancelled",
 ] as const;
+type State = (typeof STATES)[number];
+
 export const TABS = ["timeline", "sites", "rounds", "logs", "checkpoints"] as const;
 export type TabName = (typeof TABS)[number];
 
 export interface ListSearch {
-  state?: string;
+  state?: State;
   cursor?: string;
 }
 
 /** What means nothing is left out, so that a mistyped address still shows workloads. */
 export function readListSearch(given: Record<string, unknown>): ListSearch {
   return {
-    ...((STATES as readonly unknown[]).includes(given.state) ? { state: String(given.state) } : {}),
+    ...((STATES as readonly unknown[]).includes(given.state) ? { state: given.state as State } : {}),
     ...(given.cursor ? { cursor: String(given.cursor) } : {}),
   };
 }

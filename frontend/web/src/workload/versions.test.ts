@@ -7,7 +7,7 @@ const versions = {
     [0, 0],
     [100, 100],
     [180, 199],
-  ] as [number, number][],
+  ],
 };
 
 it("tells which versions can be had", () => expect(ranges(versions)).toBe("0, 100 and 180 to 199"));

@@ -3,7 +3,7 @@
 import type { Versions } from "./types";
 
 export const isKept = ({ kept }: Versions, version: number): boolean =>
-  Number.isInteger(version) && kept.some(([first, last]) => first <= version && version <= last);
+  Number.isInteger(version) && kept.some(([first = NaN, last = NaN]) => first <= version && version <= last);
 
 /** 0, 100 and 180 to 199. */
 export function ranges({ kept }: Versions): string {

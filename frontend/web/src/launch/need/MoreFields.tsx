@@ -28,6 +28,7 @@ export function MoreFields({ form, wrong, set, known }: MoreProps): ReactNode {
   return (
     <div className="space-y-5 px-4 pt-1 pb-4">
       <Group title="Machines">
+        <Text name="least" label="At each site, at least" unit="GPUs" {...{ form, wrong, set }} />
         <Text name="memory" label="GPU memory, at least" unit="GiB" {...{ form, wrong, set }} />
         <Select
           label="Between machines"
@@ -139,7 +140,7 @@ function Group({ title, children }: { title: string; children: ReactNode }): Rea
 }
 
 interface TextProps extends Omit<MoreProps, "known"> {
-  name: "memory" | "data" | "checkpoint" | "chance" | "perHour" | "egress" | "spotShare";
+  name: "least" | "memory" | "data" | "checkpoint" | "chance" | "perHour" | "egress" | "spotShare";
   label: string;
   unit: string;
   hint?: string;

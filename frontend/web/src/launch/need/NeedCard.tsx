@@ -2,6 +2,7 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { useState, type ReactNode } from "react";
+import type { Schemas } from "@/api/client";
 import { Button, IconButton } from "@/design/Button";
 import { Input, Select } from "@/design/Field";
 import { count, decimal, plural, price } from "@/design/format";
@@ -9,7 +10,7 @@ import { Icon } from "@/design/icons";
 import { Card } from "@/design/Layout";
 import { Tokens, type Known } from "@/design/Tokens";
 import { facets } from "../broker";
-import { EMPTY, isSet, MORE, needOf, numberOf, type Form } from "../form";
+import { EMPTY, isSet, MORE, needOf, numberOf, refused, type Form } from "../form";
 import type { Quote, Speed } from "../shapes";
 import { DeadlineField } from "./DeadlineField";
 import { MoreFields } from "./MoreFields";
@@ -18,6 +19,8 @@ export interface NeedProps {
   form: Form;
   onChange: (form: Form) => void;
   quotes: readonly Quote[];
+  /** Why the broker refused the need, if it did. */
+  error: unknown;
 }
 
 export const capitals = (word: string) => word.toUpperCase();
@@ -28,11 +31,11 @@ const RESIDENCIES = [
   ["GDPR", "GDPR: adequate protection"],
 ] as const;
 
-export function NeedCard({ form, onChange, quotes }: NeedProps): ReactNode {
+export function NeedCard({ form, onChange, quotes, error }: NeedProps): ReactNode {
   const [open, setOpen] = useState(false);
   const known = useKnown();
   // Whether a moment is over is told by its field, which looks at the clock.
-  const { wrong } = needOf(form, 0);
+  const wrong = { ...refused(error), ...needOf(form, 0).wrong };
   const set = (changed: Partial<Form>) => onChange({ ...form, ...changed });
   const more = MORE.filter((name) => isSet(form, name)).length;
   const wrongBelow = MORE.some((name) => wrong[name]);
@@ -184,7 +187,7 @@ export function NeedCard({ form, onChange, quotes }: NeedProps): ReactNode {
 
 const withCpu = (known: Known[]) => (known.some((one) => one.value === "CPU") ? known : [{ value: "CPU" }, ...known]);
 
-export type KnownOf = (facet: string) => Known[];
+export type KnownOf = (facet: keyof Schemas["Facets"]) => Known[];
 
 function useKnown(): KnownOf {
   // Only suggestions: without them everything can be typed.

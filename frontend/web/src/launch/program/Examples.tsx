@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { plural, usd } from "@/design/format";
 import { examples } from "../broker";
-import type { Example, Need } from "../shapes";
+import type { Example, StatedNeed } from "../shapes";
 
 export function Examples({ onTake }: { onTake: (example: Example) => void }): ReactNode {
   const found = useQuery({ queryKey: ["examples"], queryFn: examples, staleTime: Infinity });
@@ -31,7 +31,7 @@ export function Examples({ onTake }: { onTake: (example: Example) => void }): Re
 }
 
 /** What it asks for, in a line. */
-function told({ accelerator, sites, budget_usd }: Partial<Need>): string {
+function told({ accelerator, sites, budget_usd }: StatedNeed): string {
   const chips = accelerator ? [accelerator].flat().join(", ") : "any GPU";
   return [chips, sites ? plural(sites, "site") : null, budget_usd ? `at most ${usd(budget_usd)}` : null]
     .filter(Boolean)

@@ -6,6 +6,8 @@ import { tar } from "./tar";
 
 export interface Archive {
   sha256: string;
+  /** Of the .tar: what a need calls `program`, the same whoever packs it. gzip writes the same in many ways. */
+  tarSha256: string;
   content: Uint8Array<ArrayBuffer>;
 }
 
@@ -14,8 +16,9 @@ export async function archive(files: readonly Picked[]): Promise<Archive> {
     files.map(async ({ path, file }) => ({ path, content: new Uint8Array(await file.arrayBuffer()) })),
   );
   // mtime 0 is "no date": https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1
-  const content = gzipSync(tar(read), { level: 6, mtime: 0 }) as Uint8Array<ArrayBuffer>;
-  return { sha256: await sha256(content), content };
+  const plain = tar(read);
+  const content = gzipSync(plain, { level: 6, mtime: 0 }) as Uint8Array<ArrayBuffer>;
+  return { sha256: await sha256(content), tarSha256: await sha256(plain), content };
 }
 
 async function sha256(content: BufferSource): Promise<string> {

@@ -9,6 +9,8 @@ import { tar } from "./tar";
 
 const CLIENT = join(import.meta.dirname, "../../../../client");
 const bytes = (text: string) => new TextEncoder().encode(text);
+// Of three of the files, as in tests/client/test_pack.py and tests/broker/test_programs.py.
+const GOLDEN = "b524fc3d5b51cd0a698643c5058368d94140ae788b3dec0370998c16dfaa0913";
 const FILES = [
   { path: "train.py", content: bytes("print('hello')\n") },
   { path: "data/empty.txt", content: new Uint8Array() },
@@ -45,9 +47,18 @@ describe("an archive", () => {
       return [path, join(folder, String(at))];
     });
     const pack =
-      "import gzip, json, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from gpuyard.pack import archive; sys.stdout.buffer.write(gzip.decompress(archive({k: Path(v) for k, v in json.loads(sys.argv[2])})))";
+      "import gzip, json, sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from gpuyard.pack import archive; sys.stdout.buffer.write(gzip.decompress(archive({k: Path(v) for k, v in json.loads(sys.argv[2])})[0]))";
     const theirs = execFileSync("python3", ["-c", pack, CLIENT, JSON.stringify(names)], { maxBuffer: 1 << 24 });
     expect(Buffer.compare(Buffer.from(tar(FILES)), theirs)).toBe(0);
+  });
+
+  it("has the name that the client gives the same files", async () => {
+    const files = [FILES[0], FILES[1], FILES[3]].map((one) => ({
+      path: one?.path ?? "",
+      file: new Blob([new Uint8Array(one?.content ?? [])]),
+    }));
+
+    expect((await archive(files)).tarSha256).toBe(GOLDEN);
   });
 
   it("is the same bytes whenever and in whatever order it is packed", async () => {

@@ -1,1 +1,0 @@
-import{x as e,y as t}from"./format-DzsLxeSZ.js";var n=e(t(),1),r=Date.now(),i=0,a=new Set;function o(e){return a.size===0&&(r=Date.now(),i=window.setInterval(()=>{if(!document.hidden){r=Date.now();for(let e of a)e()}},1e3)),a.add(e),()=>{a.delete(e),a.size===0&&window.clearInterval(i)}}var s=()=>(0,n.useSyncExternalStore)(o,()=>r);export{s as t};
