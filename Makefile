@@ -72,8 +72,9 @@ demo: setup ## tell the whole story once, a lost machine included (SCRIPT=path A
 	@exec $(BIN)/python manage.py demo
 
 # Most of a run is waiting for real processes, so two files of tests at a time; one file alone needs no second process.
+# The long files have few tests and would come last, one of them alone at the end: the order of their names is better.
 test: setup ## run the tests beside a throw-away Postgres and Redis (ARGS="tests/local -k redis")
-	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadfile)
+	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder)
 
 import: setup ## load DIR/<provider>/vms.csv into a book of its own and say what became of every row (DIR=...)
 	@exec $(BIN)/python manage.py import_catalogs $(DIR)
@@ -106,7 +107,7 @@ $(VENV)/.e2e: requirements-e2e.in tests/e2e/package-lock.json | setup
 	@cd tests/e2e && npm ci --no-fund --no-audit --silent
 	@touch $@
 
-e2e: $(VENV)/.e2e ## drive the dashboard in a real browser before a real broker; pictures in build/e2e (ARGS="-k supplier")
+e2e: $(VENV)/.e2e ## drive the dashboard in a real browser before a real broker; pictures in build/e2e (ARGS="-k supplier", GPUYARD_PICTURES=1 renews docs/pictures)
 	@GPUYARD_E2E=1 exec $(BIN)/python -m pytest $(if $(findstring tests/,$(ARGS)),,tests/e2e) $(ARGS)
 
 bench-dashboard: $(VENV)/.e2e ## measure the offers' page in a browser, 100,000 offers; the last line is one JSON object

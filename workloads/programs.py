@@ -13,10 +13,22 @@ from workloads.models import Program
 from workloads.node import notebook
 
 SCRIPTS = (".py", ".ipynb")
+UNPACKED_BYTES_MAX = 2 << 30
 
 
 class NotAProgram(Exception):
     """Not a .tar.gz of plain files below one directory, or without the script."""
+
+
+class _Hashed:
+    """A file that keeps nothing of what is written but its hash: an archive unpacks to more than fits into memory."""
+
+    def __init__(self) -> None:
+        self.hash = sha256()
+
+    def write(self, content: bytes) -> int:
+        self.hash.update(content)
+        return len(content)
 
 
 def tar_sha256(digest: str) -> str:
@@ -25,17 +37,17 @@ def tar_sha256(digest: str) -> str:
 
     They are sorted, 0644, owned by nobody, dated 1970: gzip writes the same in many ways, and a browser knows no modes.
     """
-    plain = io.BytesIO()
+    plain = _Hashed()
     with (
         tarfile.open(fileobj=io.BytesIO(storage.get(digest)), mode="r:gz") as packed,
-        tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        tarfile.open(fileobj=plain, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
         files = {str(PurePosixPath(member.name)): member for member in packed.getmembers() if member.isfile()}
         for name in sorted(files):
             entry = tarfile.TarInfo(name)
             entry.size = files[name].size
             archive.addfile(entry, packed.extractfile(files[name]))
-    return sha256(plain.getbuffer()).hexdigest()
+    return plain.hash.hexdigest()
 
 
 def check(digest: str) -> list[str]:
@@ -49,6 +61,8 @@ def check(digest: str) -> list[str]:
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
             raise NotAProgram(f"{member.name!r}: only plain files and directories below the program are taken")
+    if sum(member.size for member in members) > UNPACKED_BYTES_MAX:
+        raise NotAProgram(f"it unpacks to more than {UNPACKED_BYTES_MAX >> 30} GiB: larger data is read where it lies")
     return [str(PurePosixPath(member.name)) for member in members if member.isfile()]
 
 

@@ -8,6 +8,7 @@ first_rows_ms: from the start of the navigation, with nothing cached, to the fra
 longest_frame_ms, frame_p99_ms: between two frames while the table is scrolled by wheel, a screenful at a time.
 long_task_ms: the longest task of the page's own thread meanwhile (Long Tasks API; 0 where none took 50 ms).
 change_ms, change_max_ms: from a price's commit to the frame in which the new one is on the screen.
+lighthouse_desktop, lighthouse_mobile: the lowest of the pages' medians of Lighthouse's performance score (0 to 100).
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from broker.identity.operations import first_user, make_key
 from offers import poll
 from tests.benchmarks import bench_market, market_http
+from tests.e2e.lighthouse import scores
 
-VISITS, CHANGES, WHEELS = 7, 30, 60
+VISITS, CHANGES, WHEELS, JUDGED = 7, 30, 60, 3
+PAGES = ("/offers", "/launch", "/workloads", "/hosts")
 ROW = '[role="row"][data-index="0"]'
 WATCH_FRAMES = """() => {
     window.frames_ = []; window.tasks_ = [];
@@ -77,6 +80,8 @@ def main() -> None:
     with market_http.web({}) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         told = visits(browser, url, key) | scroll(browser, url, key) | changes(browser, url, key, first, now)
+        browser.close()
+        told |= lighthouse(url, key)
     sys.stdout.write(json.dumps({"offers": len(listings)} | told) + "\n")
 
 
@@ -143,6 +148,20 @@ def changes(browser: Browser, url: str, key: str, line: Any, now: datetime) -> d
         "change_ms": round(statistics.median(took)),
         "change_max_ms": round(max(took)),
     }
+
+
+def lighthouse(url: str, key: str) -> dict[str, float]:
+    """Let Lighthouse judge how fast each page is, on its idea of a desktop and of a phone."""
+    told = {}
+    for form in ("desktop", "mobile"):
+        worst = 100.0
+        for path in PAGES:
+            runs = [scores(url + path, key=key, form=form, categories=("performance",)) for _ in range(JUDGED)]
+            found = [one["performance"] for one in runs]
+            say(f"lighthouse {form} {path}: {found}")
+            worst = min(worst, statistics.median(found))
+        told[f"lighthouse_{form}"] = worst
+    return told
 
 
 def say(line: str) -> None:

@@ -20,6 +20,7 @@ from broker.identity.models import ApiKey
 from broker.identity.operations import make_key, own_team
 from offers.models import Quote
 from tests.conftest import Caller, packed
+from workloads import programs
 from workloads.models import Workload
 
 pytestmark = pytest.mark.django_db
@@ -249,6 +250,14 @@ class TestPrograms:
     )
     def test_what_is_no_program_is_refused(self, ada, raw):
         assert ada.refused("PUT", f"/v1/programs/{sha256(raw).hexdigest()}", raw=raw) == (422, "not_a_program")
+
+    def test_a_program_that_unpacks_to_too_much_is_refused(self, ada, monkeypatch):
+        monkeypatch.setattr(programs, "UNPACKED_BYTES_MAX", 10)
+        raw = packed({"train.py": "pass\n", "more.py": "pass\n"}), packed({"train.py": "pass\n", "more.py": "pass\n\n"})
+
+        refused = [ada.call("PUT", f"/v1/programs/{sha256(one).hexdigest()}", raw=one).status_code for one in raw]
+
+        assert refused == [201, 422]
 
     def test_the_same_program_twice_is_kept_once(self, ada):
         raw = packed({"train.py": "pass\n"})

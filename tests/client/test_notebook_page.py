@@ -45,7 +45,7 @@ def test_a_run_shows_cost_forecast_progress_and_sites():
         "Run 12 running",
         "$0.42",
         "of $0.45",
-        "$0.46",
+        "$0.455",
         "16 %",
         "21 min",
         "home/berlin",

@@ -178,7 +178,7 @@ def test_a_workload_is_shown_with_forecast_and_how_machines_were_bought(world: C
     shown = yard("show", "12").out
 
     assert "1 x CPU on-demand" in shown
-    assert "  forecast $0.46 at the end, done 2026-11-22 10:35:00Z" in shown
+    assert "  forecast $0.455 at the end, done 2026-11-22 10:35:00Z" in shown
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright import sync_api
 
 from tests.journeys.yard import ROOT, Yard
 from tests.providers.verda_cloud import CLIENT_ID, CLIENT_SECRET, VerdaCloud, kind
 
+PICTURES = ROOT / "docs" / "pictures"
 SHOTS = ROOT / "build" / "e2e"
 PRICES = ROOT.parent / "shared" / "data" / "catalogs"  # Real price lists, where they lie beside the project.
 SIZES = {"wide": (1440, 900), "tablet": (820, 1180), "phone": (390, 844)}
@@ -141,6 +144,13 @@ class Person:
         path = SHOTS / f"{name}-{self.size}-{self.scheme}.png"
         self.page.screenshot(path=path, full_page=whole)
         return path
+
+    def picture(self, name: str) -> None:
+        """Renew the picture of docs/ where that is asked for (GPUYARD_PICTURES): of the wide page, in few colours."""
+        if self.size == "wide" and os.environ.get("GPUYARD_PICTURES"):
+            PICTURES.mkdir(exist_ok=True)
+            shot = Image.open(self.shot(f"picture-{name}")).convert("RGB")
+            shot.quantize(128).save(PICTURES / f"{name}-{self.scheme}.png", optimize=True)
 
     def expects(self, complaint: str) -> None:
         """The console may remark on that."""

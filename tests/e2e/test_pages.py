@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Person, free
-from tests.journeys.yard import PROGRAMS, Yard
+from tests.journeys.yard import PROGRAMS, ROOT, Yard
 
 SIZES_AND_SCHEMES = [(size, scheme) for scheme in ("light", "dark") for size in ("wide", "tablet", "phone")]
 
 
 @pytest.fixture(scope="module")
-def run(yard: Yard) -> Any:
+def run(yard: Yard) -> Iterator[int]:
     """A run that has lost a machine and got another, and trains on."""
     free(yard)
-    number = yard.order("--samples", "400000", "--step-s", "0.01", budget="5", flags=("--name", "line-fit"))
-    yard.wait_rounds(number, 4)
+    flags = ("--name", "tiny-gpt", "--samples", "400000")
+    program = str(ROOT / "examples" / "tiny_gpt.py")
+    number = yard.order("--samples", "400000", "--sync-every", "20", program=program, budget="5", flags=flags)
+    yard.wait_rounds(number, 20)
     name, _ = yard.host_of(number)
     yard.kill_host(name)
     yard.until(lambda: len(yard.show(number)["sites"]) == 3, "a replacement is placed")
-    yard.wait_rounds(number, len(yard.client.rounds(number)) + 6)
+    yard.until(lambda: state_of(yard, number) == ["closed", "training", "training"], "it trains")
+    before = yard.show(number)["version"]
+    yard.until(lambda: yard.show(number)["version"] > before + 40, "it goes on for a while", limit_s=120)
     yield number
     yard.client.stop_workload(number)
     yard.wait_end(number)
     free(yard)
+
+
+def state_of(yard: Yard, run: int) -> list[str]:
+    """The states of its sites."""
+    return sorted(site["state"] for site in yard.show(run)["sites"])
 
 
 @pytest.fixture(params=SIZES_AND_SCHEMES, ids=lambda one: "-".join(one))
@@ -63,6 +73,7 @@ def test_offers_can_be_read_by_anybody(looker: Person, first_user: tuple[str, st
     page = looker.sign_in(*first_user)
     page.locator('[role="row"][data-index="0"]').wait_for()
     looker.look("offers", settle_ms=600)
+    looker.picture("offers")
     page.goto("/offers?group=gpu")
     page.get_by_role("table").or_(page.get_by_role("list")).first.wait_for()
     looker.look("groups", settle_ms=600)
@@ -88,7 +99,22 @@ def test_offers_can_be_read_by_anybody(looker: Person, first_user: tuple[str, st
     looker.look("offers-none")
 
 
-def test_launch_can_be_read_by_anybody(looker: Person, first_user: tuple[str, str], run: int) -> None:
+def test_an_account_can_be_read_by_anybody(looker: Person, first_user: tuple[str, str]) -> None:
+    page = looker.sign_in(*first_user)
+    for name in ("you", "factor", "keys", "team"):
+        looker.go(f"/account#{name}", heading="Account")
+        page.get_by_role("tabpanel").wait_for()
+        looker.look(f"account-{name}", settle_ms=500, whole=True)
+    page.get_by_role("button", name=re.compile("^Account: ")).first.click()
+    page.get_by_role("menu").wait_for()
+    looker.look("menu")
+    page.goto("/no/such/page")
+    page.get_by_text("There is nothing at this address").wait_for()
+    looker.look("missing")
+    looker.expects("status of 4")
+
+
+def test_launch_can_be_read_by_anybody(looker: Person, first_user: tuple[str, str]) -> None:
     page = looker.sign_in(*first_user)
     looker.go("/launch", heading="Launch")
     page.get_by_text("Or take an example").wait_for()
@@ -100,9 +126,11 @@ def test_launch_can_be_read_by_anybody(looker: Person, first_user: tuple[str, st
     page.get_by_label("Samples to train on").fill("40M")
     page.get_by_label("Speed of one GPU").fill("900")
     page.get_by_label("Deadline in hours").fill("48")
-    page.get_by_label("Budget").fill("400")
+    page.get_by_label("Budget").fill("90")
     page.get_by_text("Cost against deadline").wait_for()
     looker.look("launch-quotes", settle_ms=1500)
+    page.evaluate("scrollTo(0, 0)")
+    looker.picture("launch")
     page.get_by_role("button", name="Dry run").first.click()
     page.get_by_role("dialog").wait_for()
     looker.look("dry-run")
@@ -116,15 +144,19 @@ def test_launch_can_be_read_by_anybody(looker: Person, first_user: tuple[str, st
 def test_a_workload_can_be_read_by_anybody(looker: Person, first_user: tuple[str, str], run: int) -> None:
     page = looker.sign_in(*first_user)
     looker.go("/workloads", heading="Workloads")
-    page.get_by_role("link", name="line-fit").first.wait_for()
+    page.get_by_role("link", name="tiny-gpt").first.wait_for()
     looker.look("workloads")
-    looker.go(f"/workloads/{run}", heading="line-fit")
+    looker.go(f"/workloads/{run}", heading="tiny-gpt")
     page.get_by_text("Live", exact=True).wait_for()
-    looker.look("workload", settle_ms=1500, whole=True)
+    looker.look("workload", settle_ms=1500)
+    looker.picture("workload")
+    page.get_by_text("What happened").scroll_into_view_if_needed()
+    looker.look("workload-timeline", settle_ms=300)
     for tab in ("sites", "rounds", "logs", "checkpoints"):
         page.goto(f"/workloads/{run}?tab={tab}")
         page.get_by_text("Live", exact=True).wait_for()
-        looker.look(f"workload-{tab}", settle_ms=1500, whole=True)
+        page.get_by_role("tabpanel").scroll_into_view_if_needed()
+        looker.look(f"workload-{tab}", settle_ms=1500)
     page.get_by_role("button", name="Stop").first.click()
     page.get_by_role("dialog").wait_for()
     looker.look("workload-stop")
@@ -139,6 +171,7 @@ def test_hosts_can_be_read_by_anybody(looker: Person, first_user: tuple[str, str
     looker.go("/hosts", heading="Hosts")
     page.get_by_role("button", name="berlin-1").first.wait_for()
     looker.look("hosts", settle_ms=800)
+    looker.picture("hosts")
     page.get_by_role("button", name="Register a machine").click()
     page.get_by_role("dialog").wait_for()
     looker.look("hosts-register")
@@ -150,18 +183,3 @@ def test_hosts_can_be_read_by_anybody(looker: Person, first_user: tuple[str, str
     page.get_by_role("button", name="Reclaim: paris-1").filter(visible=True).click()
     page.get_by_role("dialog").wait_for()
     looker.look("host-reclaim")
-
-
-def test_an_account_can_be_read_by_anybody(looker: Person, first_user: tuple[str, str]) -> None:
-    page = looker.sign_in(*first_user)
-    for name in ("you", "factor", "keys", "team"):
-        looker.go(f"/account#{name}", heading="Account")
-        page.get_by_role("tabpanel").wait_for()
-        looker.look(f"account-{name}", settle_ms=500, whole=True)
-    page.get_by_role("button", name=re.compile("^Account: ")).first.click()
-    page.get_by_role("menu").wait_for()
-    looker.look("menu")
-    page.goto("/no/such/page")
-    page.get_by_text("There is nothing at this address").wait_for()
-    looker.look("missing")
-    looker.expects("status of 4")

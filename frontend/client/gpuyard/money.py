@@ -12,13 +12,6 @@ def usd(amount: Decimal | None) -> str | None:
     return None if amount is None else f"{amount:.6f}"
 
 
-def about(amount: str | None) -> str:
-    """A guess at an amount: cents, or more places where cents would be nothing; "-" for None."""
-    if amount is None:
-        return "-"
-    return dollars(f"{float(amount):.2f}" if float(amount) >= 0.1 else f"{float(amount):.4f}")
-
-
 def dollars(amount: str | None) -> str:
     """A broker's amount for people, as the dashboard writes it, too: cents, and more places the smaller it is.
 

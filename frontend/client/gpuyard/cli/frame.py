@@ -16,7 +16,7 @@ from gpuyard.cli.output import duration, printable, rough, rough_range, text
 from gpuyard.cli.story import Story, forecast_usd, left_s, open_sites, usd_per_hour
 from gpuyard.cli.times import offset
 from gpuyard.cli.words import plainly
-from gpuyard.money import about, dollars
+from gpuyard.money import dollars
 
 SIGNS = {
     "placing": ("◌", "cyan"),
@@ -170,7 +170,7 @@ def cost_line(story: Story, workload: objects.Workload) -> Text:
     forecast = forecast_usd(workload)
     if forecast is not None:
         over = workload["forecast"]["over_budget"]
-        said.append(f"  to finish {about(forecast)}", style="yellow" if over else "")
+        said.append(f"  to finish {dollars(forecast)}", style="yellow" if over else "")
     rate = usd_per_hour(workload)
     if rate and workload["state"] not in objects.ENDED:
         said.append(f"  {dollars(f'{rate:.6f}')}/h")

@@ -14,7 +14,7 @@ from gpuyard.cli.output import Output, poll_s, printable, rough
 from gpuyard.cli.session import connect
 from gpuyard.cli.story import Story, forecast_usd, left_s, open_sites, usd_per_hour
 from gpuyard.errors import BrokerFailed, BrokerUnreachable, GpuyardError
-from gpuyard.money import about, dollars
+from gpuyard.money import dollars
 from gpuyard.paging import every
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def cells(row: dict[str, Any]) -> list[str]:
         "-" if workload["loss"] is None else f"{workload['loss']:.4f}",
         sparkline(row["losses"][-200:], SPARKS),
         dollars(workload["spent_usd"]) + (f"/{dollars(workload['budget_usd'])}" if workload["budget_usd"] else ""),
-        about(row["forecast_usd"]),
+        dollars(row["forecast_usd"]),
         rough(row["left_s"]),
         clipped(", ".join(site["site"] for site in open_sites(workload)), SITES_MAX) or "-",
     ]

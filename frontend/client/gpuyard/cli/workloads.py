@@ -13,7 +13,7 @@ from gpuyard.cli.session import connect, follower
 from gpuyard.cli.story import forecast_usd
 from gpuyard.cli.telling import ending, event_line, spans, standing
 from gpuyard.cli.times import moment
-from gpuyard.money import about, dollars
+from gpuyard.money import dollars
 from gpuyard.paging import every
 
 
@@ -74,7 +74,7 @@ def show(workload: WorkloadId, json: JsonFlag = False) -> None:
     budget = f" of {dollars(found['budget_usd'])}" if found["budget_usd"] else ""
     out.line(f"  spent    {dollars(found['spent_usd'])}{budget}, {dollars(found['hold_usd'])} set aside")
     if (forecast := forecast_usd(found)) is not None:
-        out.line(f"  forecast {about(forecast)} at the end, done {moment(found['forecast']['finish_at'])}")
+        out.line(f"  forecast {dollars(forecast)} at the end, done {moment(found['forecast']['finish_at'])}")
     if found["artifact"]:
         out.line(f"  left     {described(found['artifact'])}")
     cells = [

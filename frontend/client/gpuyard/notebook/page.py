@@ -14,7 +14,7 @@ from gpuyard.cli.plans import cost_range, percent
 from gpuyard.cli.story import forecast_usd, left_s
 from gpuyard.cli.telling import event_line
 from gpuyard.cli.times import moment
-from gpuyard.money import about, dollars
+from gpuyard.money import dollars
 from gpuyard.notebook import curve
 
 # The notebook's own colour is the ink, and all greys are made of it: so it is right in every theme. Thrice the class
@@ -171,7 +171,7 @@ def facts_of(seen: Run) -> list[tuple[str, tuple[str, str, float | None]]]:
         ("cost" if seen.cost_usd else "cost so far", (dollars(spent), of, share))
     ]
     if (forecast := forecast_usd(workload)) is not None:
-        facts.append(("forecast", (about(forecast), "at the end", None)))
+        facts.append(("forecast", (dollars(forecast), "at the end", None)))
     if samples["total"]:
         done = f"{100 * samples['merged'] // samples['total']} %"
         facts.append(("done", (done, f"of {samples['total']:,} samples", samples["merged"] / samples["total"])))

@@ -79,9 +79,9 @@ export function Compare({ open, offers, onOpenChange, onDrop }: Props): ReactNod
         <table className="text-sm tabular-nums">
           <thead>
             <tr>
-              <td className="w-36" />
+              <td className="sticky left-0 min-w-26 bg-raised sm:min-w-36" />
               {offers.map((offer) => (
-                <th key={offer.id} scope="col" className="min-w-44 px-3 pb-2 text-left align-top">
+                <th key={offer.id} scope="col" className="min-w-36 px-3 sm:min-w-44 pb-2 text-left align-top">
                   <div className="flex items-start justify-between gap-1">
                     <span>
                       {offer.accelerators} × {offer.accelerator}
@@ -239,7 +239,7 @@ async function finish(offer: Offer, run: Run): Promise<Finish> {
 function Line({ name, values, strong }: { name: string; values: readonly ReactNode[]; strong?: boolean }): ReactNode {
   return (
     <tr className="border-t border-line/60">
-      <th scope="row" className="py-1.5 pr-3 text-left text-xs font-normal text-soft">
+      <th scope="row" className="sticky left-0 bg-raised py-1.5 pr-3 text-left text-xs font-normal text-soft">
         {name}
       </th>
       {values.map((value, index) => (

@@ -67,7 +67,7 @@ export function Curves({ workload, live, marks, waiting }: CurvesProps): ReactNo
           marks={drawnMarks}
           {...axes}
           nothing={nothing(
-            waiting,
+            waiting || workload.loss !== null, // What is known already is on its way.
             isOver(workload),
             "No loss was reported. A script reports with run.report(loss=loss).",
             "The loss shows here with the first report of the script.",
@@ -80,7 +80,7 @@ export function Curves({ workload, live, marks, waiting }: CurvesProps): ReactNo
           marks={drawnMarks}
           {...axes}
           nothing={nothing(
-            waiting,
+            waiting || (workload.version ?? 0) > 0,
             isOver(workload),
             "No round was closed.",
             "The throughput shows here when the first round has closed.",
