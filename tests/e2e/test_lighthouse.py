@@ -8,7 +8,7 @@ from tests.e2e.lighthouse import scores
 from tests.journeys.yard import Yard
 
 
-@pytest.mark.parametrize("path", ["/offers", "/launch", "/workloads", "/hosts", "/account"])
+@pytest.mark.parametrize("path", ["/offers", "/launch", "/workloads", "/hosts"])
 def test_a_page_is_within_reach_of_everybody(yard: Yard, path: str) -> None:
     key = json.loads((yard.home / "client.json").read_text())["api_key"]
 

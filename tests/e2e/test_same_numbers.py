@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -50,10 +51,11 @@ def said_by_yard(yard: Yard, run: int) -> dict[str, str]:
 def shown_in_notebook(yard: Yard, run: int, folder: Path) -> dict[str, str]:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"%load_ext gpuyard\n%yard attach {run}")])
     client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}})
-    asyncio.run(client.async_execute(env=yard.env))
+    with ThreadPoolExecutor(1) as beside:  # Playwright has a loop in this thread.
+        beside.submit(lambda: asyncio.run(client.async_execute(env=yard.env))).result()
     html = "".join(output.get("data", {}).get("text/html", "") for output in notebook.cells[0].outputs)
     facts = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<\s]+)", html))
-    (state,) = re.findall(r'class="state"[^>]*>\W*(\w+)', html)
+    (state,) = re.findall(r'class="state">[^<]*?\b(running|stopping|succeeded|failed|cancelled)\b', html)
     return {"state": state, "loss": facts["loss"], "cost": facts["cost"]}
 
 

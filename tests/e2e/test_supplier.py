@@ -65,8 +65,8 @@ def test_a_supplier_lends_a_machine_and_takes_it_back(
 
         handed = [one for each in yard.client.rounds(run) for one in each["contributors"]]
         assert handed[-1]["status"] == "merged", "what it had trained was handed in"
-        earned = page.locator("dt", has_text="Earned, 30 days").locator("xpath=following-sibling::dd[1]").inner_text()
-        assert Decimal(re.search(r"[\d.]+", earned)[0]) > 0
+        earned = page.locator("dt", has_text="Earned, 30 days").locator("xpath=following-sibling::dd[1]")
+        yard.until(lambda: Decimal(re.search(r"[\d.]+", earned.inner_text())[0]) > 0, "what it earned is told")
         yard.client.stop_workload(run)
         yard.wait_end(run)
     finally:

@@ -179,7 +179,7 @@ def facts_of(seen: Run) -> list[tuple[str, tuple[str, str, float | None]]]:
         facts.append(("to go", (duration(left), "", None)))
     newest = [points[-1][1] for points in seen.losses.values() if points]
     loss = workload["loss"] if workload["loss"] is not None else sum(newest) / len(newest) if newest else None
-    facts += [("loss", (f"{loss:.4g}", "", None))] if loss is not None else []
+    facts += [("loss", (f"{loss:.4f}", "", None))] if loss is not None else []
     facts += [("version", (str(workload["version"]), "", None))] if workload["version"] is not None else []
     return facts
 

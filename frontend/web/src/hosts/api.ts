@@ -39,7 +39,7 @@ export const earnings = (id: number) =>
     queryKey: ["earnings", id],
     queryFn: async () =>
       (await data(api.GET("/v1/hosts/{id}/earnings", { params: { path: { id }, query: { days: 30 } } }))).results,
-    refetchInterval: 60_000,
+    refetchInterval: 6 * EVERY_MS,
   });
 
 /** What the market asks for each kind of chip: the prices that customers compare with. */
