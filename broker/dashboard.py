@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from django.conf import settings
+from django.urls import Resolver404, resolve
 from servestatic import ServeStaticASGI
 
 Scope = MutableMapping[str, Any]
@@ -36,9 +37,23 @@ class Dashboard:
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Answer with a file, with the page, or as the application does."""
-        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and PAGES.fullmatch(scope["path"]):
-            scope = {**scope, "path": "/index.html"}
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+            if PAGES.fullmatch(scope["path"]) or (_is_typed(scope) and self._is_nobodys(scope["path"])):
+                scope = {**scope, "path": "/index.html"}
         await self._files(scope, receive, send)
+
+    def _is_nobodys(self, path: str) -> bool:
+        """Whether neither a file nor the broker answers there: the page says so better than the API does."""
+        try:
+            resolve(path)
+        except Resolver404:
+            return path not in self._files.files
+        return False
+
+
+def _is_typed(scope: Scope) -> bool:
+    """Whether a browser goes there, as against a program or a page that fetches."""
+    return (b"sec-fetch-mode", b"navigate") in scope["headers"]
 
 
 def _guard(headers: Any, path: str, url: str) -> None:

@@ -57,6 +57,19 @@ def test_each_of_its_addresses_is_the_page(ask, path):
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
 
 
+NAVIGATES = [(b"sec-fetch-mode", b"navigate")]
+
+
+@pytest.mark.parametrize("path", ["/offersx", "/no/such/page"])
+def test_who_mistypes_an_address_is_told_by_the_page(ask, path):
+    assert ask(path, headers=NAVIGATES)[2][:22] == b"<title>GPUYard</title>"
+
+
+@pytest.mark.parametrize("path", ["/v1/offers", "/healthz", "/theme.js"])
+def test_an_address_of_the_broker_is_no_page_for_a_browser_either(ask, path):
+    assert ask(path, headers=NAVIGATES)[2][:22] != b"<title>GPUYard</title>"
+
+
 @pytest.mark.parametrize("path", ["/v1/offers", "/offersx", "/assets/gone.js", "/index", "/../settings.py", "/healthz"])
 def test_what_is_no_page_is_answered_by_the_application(ask, path):
     assert ask(path) == (404, {}, path.encode())

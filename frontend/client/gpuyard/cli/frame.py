@@ -186,7 +186,11 @@ def loss_chart(story: Story, *, width: int, height: int) -> list[Text]:
     points = story.curve.points
     span = max(width - LABEL - 1, 8)
     rows, (low, high) = curve(points, width=span, height=height)
-    lines = [Text.assemble(("Loss".ljust(LABEL), "dim"), " ", (f"{story.loss:.4f}" if story.loss is not None else "-", "bold"))]
+    lines = [
+        Text.assemble(
+            ("Loss".ljust(LABEL), "dim"), " ", (f"{story.loss:.4f}" if story.loss is not None else "-", "bold")
+        )
+    ]
     for number, row in enumerate(rows):
         said = f"{high:.4g}" if number == 0 else f"{low:.4g}" if number == height - 1 else ""
         lines.append(Text.assemble((f"{said:>{LABEL}} ", "dim"), (row, "cyan")))
