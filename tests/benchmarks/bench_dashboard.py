@@ -32,10 +32,8 @@ django.setup()
 
 from django.core.management import call_command
 from django.db import connection
-from django.utils import timezone
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from broker.identity.operations import first_user, make_key
 from offers import poll
 from tests.benchmarks import bench_market, market_http
 from tests.e2e.lighthouse import scores
@@ -70,12 +68,11 @@ def main() -> None:
     call_command("migrate", verbosity=0)
     now = datetime.now(UTC)
     listings = bench_market.multiplied(bench_market.OFFERS)
-    first = replace(listings[0], usd_per_hour=Decimal("0.000100"), accelerator_count=1)  # It stays the cheapest.
+    first = replace(listings[0], usd_per_hour=Decimal("0.010"), accelerator_count=1)  # It stays the cheapest.
     poll.record([first, *listings[1:]], provider="many", now=now, complete=True)
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE offers_offer; ")
-    user, key = first_user(username="bench", now=timezone.now())
-    key = key or make_key(user=user, name="bench", scopes=("read",), now=timezone.now())
+    key = market_http.bench_key()
     chromium = shutil.which("chromium") or sys.exit("chromium is missing (Debian: apt install chromium)")
     with market_http.web({}) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -136,7 +133,7 @@ def changes(browser: Browser, url: str, key: str, line: Any, now: datetime) -> d
     page.evaluate(WATCH_TEXT)
     committed = {}
     for number in range(CHANGES):
-        usd = Decimal(number + 2) / 1000
+        usd = Decimal(number + 11) / 1000  # In small steps: a price that leaps is kept back.
         poll.record([replace(line, usd_per_hour=usd)], provider="many", now=now)
         committed[f"${usd:.3f}"] = time.time() * 1000
         page.wait_for_timeout(600 + number % 7 * 20)

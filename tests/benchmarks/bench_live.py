@@ -27,9 +27,7 @@ django.setup()
 
 from django.core.management import call_command
 from django.db import connection
-from django.utils import timezone
 
-from broker.identity.operations import first_user, make_key
 from offers import poll
 from tests.benchmarks import bench_market, market_http
 
@@ -53,8 +51,7 @@ def main() -> None:
     poll.record(listings, provider="many", now=now, complete=True)
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE offers_offer; ")
-    user, key = first_user(username="bench", now=timezone.now())
-    key = key or make_key(user=user, name="bench", scopes=("read",), now=timezone.now())
+    key = market_http.bench_key()
     with market_http.web({"GPUYARD_OFFERS_PAGE_FOR_S": "0"}) as url:
         reader = Reader(url, key)
         told = pages(reader) | depth(reader) | live(url, key, listings[0], now)

@@ -34,13 +34,18 @@ end
 """
 
 
-def load(*, say: Callable[[str], None]) -> dict[str, Any]:
-    """Return requests a second and the 99th percentile in ms; then the same with no answer kept for a moment."""
+def bench_key() -> str:
+    """Return an API key of somebody who reads the book."""
     from broker.identity.operations import first_user, make_key, own_team
 
     now = timezone.now()
     user, key, _ = first_user(username="bench", now=now)
-    key = key or make_key(membership=own_team(user=user, now=now), name="bench", scopes=("read",), now=now)[1]
+    return key or make_key(membership=own_team(user=user, now=now), name="bench", scopes=("read",), now=now)[1]
+
+
+def load(*, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return requests a second and the 99th percentile in ms; then the same with no answer kept for a moment."""
+    key = bench_key()
     kept = under_load(key, {})
     say(f"HTTP: {kept[0]:,.0f} requests/s, p99 {kept[1]:.1f} ms; {kept[2]} answers were no 200")
     fresh = under_load(key, {"GPUYARD_OFFERS_PAGE_FOR_S": "0"})
