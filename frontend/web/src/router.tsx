@@ -162,6 +162,9 @@ export function makeRouter(client: QueryClient) {
     parseSearch,
     stringifySearch,
   });
+  // The code of the first page comes while it is asked who is here, not after.
+  for (const { routeId } of router.matchRoutes(router.latestLocation))
+    void router.loadRouteChunk(router.routesById[routeId as keyof typeof router.routesById]);
   watchSession(client, () => {
     if (router.state.matches.some((match) => match.routeId === own.id))
       void router.navigate({
