@@ -72,9 +72,8 @@ demo: setup ## tell the whole story once, a lost machine included (SCRIPT=path A
 	@exec $(BIN)/python manage.py demo
 
 # Most of a run is waiting for real processes, so two files of tests at a time; one file alone needs no second process.
-# The long files have few tests and would come last, one of them alone at the end: the order of their names is better.
 test: setup ## run the tests beside a throw-away Postgres and Redis (ARGS="tests/local -k redis")
-	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder)
+	@exec $(BIN)/python -m broker.local.testing -- $(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadfile)
 
 import: setup ## load DIR/<provider>/vms.csv into a book of its own and say what became of every row (DIR=...)
 	@exec $(BIN)/python manage.py import_catalogs $(DIR)

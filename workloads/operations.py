@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from zlib import crc32
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from offers.models import Offer, Quote
@@ -16,7 +18,9 @@ from workloads import bell, storage
 from workloads.lifecycle import born
 from workloads.models import Artifact, Lease, Placement, Program, Workload
 
-RAY_PORTS = range(21000, 30000)  # Below Linux' ephemeral ports; one per placement, taken in turn.
+# Below Linux' ephemeral ports; one per placement, taken in turn. Each broker begins elsewhere: Ray's head listens at
+# all addresses of a machine, and there may be hosts of another broker on it.
+RAY_PORTS = range(21000, 30000)
 
 
 class QuoteExpired(Exception):
@@ -149,7 +153,9 @@ def _place(
         state=Placement.State.LEASING,
         **born(now),
     )
-    Placement.objects.filter(pk=placement.pk).update(ray_port=RAY_PORTS[placement.pk % len(RAY_PORTS)])
+    Placement.objects.filter(pk=placement.pk).update(
+        ray_port=RAY_PORTS[(crc32(settings.SECRET_KEY.encode()) + placement.pk) % len(RAY_PORTS)]
+    )
     _lease(placement, machines, now)
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from gpuyard import Client
 
@@ -33,7 +32,7 @@ class LocalHost:
     region: str
     country: str
     usd_per_hour: Decimal
-    number: int  # Of its loopback address: to Ray the three hosts are three machines.
+    address: str  # A loopback address of its own: to Ray the three hosts are three machines.
 
 
 def local_hosts() -> list[LocalHost]:
@@ -46,9 +45,9 @@ def local_hosts() -> list[LocalHost]:
     if len(prices) != 3 or any(not price.is_finite() or price < 0 for price in prices):
         raise InvalidPrices(f"{PRICES_VARIABLE} is {' '.join(words)!r}: give three prices, as in '0.06 0.07 0.08'.")
     return [
-        LocalHost("berlin-1", "home/berlin", "DE", prices[0], 11),
-        LocalHost("berlin-2", "home/berlin", "DE", prices[1], 12),
-        LocalHost("paris-1", "home/paris", "FR", prices[2], 13),
+        LocalHost("berlin-1", "home/berlin", "DE", prices[0], "127.0.0.11"),
+        LocalHost("berlin-2", "home/berlin", "DE", prices[1], "127.0.0.12"),
+        LocalHost("paris-1", "home/paris", "FR", prices[2], "127.0.0.13"),
     ]
 
 
@@ -83,18 +82,13 @@ def register(client: Client, hosts: list[LocalHost], *, state: Path, say: Callab
     return tokens
 
 
-def loopback(url: str, number: int) -> str:
-    """Return an address of this machine for a host of this broker: those of another broker are others."""
-    return f"127.0.{1 + (urlsplit(url).port or 0) % 250}.{number}"
-
-
 def agent(host: LocalHost, *, url: str, token: str, state: Path) -> Child:
     """Return the agent of a host as a child to supervise."""
     directory = state_of(state, host.name)
     command = [sys.executable, "-m", "gpuyard.node", "--broker", url, "--token", token, "--state", str(directory)]
     return Child(
         name=f"host-{host.name}",
-        command=[*command, "--address", loopback(url, host.number), "--accelerators", "CPU:1"],
+        command=[*command, "--address", host.address, "--accelerators", "CPU:1"],
         environment={HOST_VARIABLE: str(directory)},
         grace_s=15.0,
         rank=_RANK,

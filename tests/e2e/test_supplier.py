@@ -10,7 +10,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
-from broker.local.hosts import loopback
 from tests.e2e.conftest import Person
 from tests.journeys.yard import Yard
 
@@ -37,7 +36,7 @@ def test_a_supplier_lends_a_machine_and_takes_it_back(
     bob.look("supplier-command")
     lines = page.locator("pre", has_text="gpuyard.node").inner_text().splitlines()
 
-    agent = start(lines, url=yard.client.url, home=tmp_path)
+    agent = start(lines, home=tmp_path)
     try:
         page.get_by_text(re.compile("^Heard")).wait_for(timeout=30_000)
         bob.look("supplier-heard")
@@ -74,7 +73,7 @@ def test_a_supplier_lends_a_machine_and_takes_it_back(
         agent.wait(timeout=30)
 
 
-def start(lines: list[str], *, url: str, home: Path) -> subprocess.Popen[bytes]:
+def start(lines: list[str], *, home: Path) -> subprocess.Popen[bytes]:
     """Run what was shown, on "another machine": the agent's line with this Python, which has the package already."""
     install, line = lines
     assert install.startswith("pip install ")
@@ -84,7 +83,7 @@ def start(lines: list[str], *, url: str, home: Path) -> subprocess.Popen[bytes]:
     state = words.index("--state") + 1
     words[state] = words[state].replace("~", str(home))
     # All machines of these journeys are this one: each has an address of its own, and a CPU counts as a chip.
-    here = [sys.executable, *words[1:], "--address", loopback(url, 15), "--accelerators", "CPU:1"]
+    here = [sys.executable, *words[1:], "--address", "127.0.0.15", "--accelerators", "CPU:1"]
     return subprocess.Popen(here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -18,8 +18,6 @@ import psutil
 import redis
 from gpuyard import Client
 
-from broker.local.hosts import loopback
-
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -142,16 +140,7 @@ class Yard:
         """One more host, enrolled as an outsider would."""
         said = json.loads(self.yard("host", "add", name, "--region", region, "--usd-per-hour", usd_per_hour, "--json"))
         token = (said.get("host") or said)["enrol_token"]
-        words = [
-            "--broker",
-            self.client.url,
-            "--token",
-            token,
-            "--state",
-            str(state),
-            "--address",
-            loopback(self.client.url, 14),
-        ]
+        words = ["--broker", self.client.url, "--token", token, "--state", str(state), "--address", "127.0.0.14"]
         agent = subprocess.Popen([sys.executable, "-m", "gpuyard.node", *words, "--accelerators", "CPU:1"])
         try:
             yield
