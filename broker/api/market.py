@@ -132,7 +132,7 @@ def _unmet(unmet: operations.NeedUnmet, need: needs.Need) -> Refused:
     )
     loosened = [shapes.RelaxationShape(one).data for one in answer.relaxations]
     if loosened:
-        hint = "; or ".join(f"{one['change']} it would cost {Decimal(one['usd']):.2f} USD" for one in loosened[:3])
+        hint = "; or ".join(f"{one['change']} it would cost {_cost(one)}" for one in loosened[:3])
     return Refused(
         422,
         "need_unmet",
@@ -142,6 +142,11 @@ def _unmet(unmet: operations.NeedUnmet, need: needs.Need) -> Refused:
         offers_considered=answer.considered,
         relaxations=loosened,
     )
+
+
+def _cost(relaxation: dict[str, Any]) -> str:
+    """Of the whole run, or of an hour where its length is not known."""
+    return f"{Decimal(relaxation['usd']):.2f} USD" + (" an hour" if relaxation["finish_s"] is None else "")
 
 
 def _excluded(counts: Any) -> list[dict[str, Any]]:

@@ -134,6 +134,16 @@ class TestQuotes:
         assert error["fields"]["excluded"] == [{"constraint": "accelerator: H100", "offers": 1}]
         assert "excludes 1" in error["message"]
 
+    def test_what_would_be_possible_is_told_by_the_hour_where_the_run_s_length_is_not_known(self, ada, make_host):
+        make_host("one", "home/berlin", usd="0.08")
+        need = {"countries": ["FR"]}
+
+        def hint(**work):
+            return ada.call("POST", "/v1/quotes", need | work).json()["error"]["hint"]
+
+        assert hint().endswith("it would cost 0.09 USD an hour")
+        assert not hint(samples=36_000, samples_per_s=10).endswith("an hour")
+
     def test_a_budget_below_the_cheapest_names_the_cheapest(self, ada, make_host):
         make_host("one", "home/berlin", usd="10")
         need = {"samples": 36_000_000, "samples_per_s": 10, "budget_usd": "1"}

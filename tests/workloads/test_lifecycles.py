@@ -6,7 +6,8 @@ import pytest
 
 from tests.conftest import Site
 from workloads import hub, queries, retention, storage
-from workloads.models import Artifact, Contribution, Lease, Round, Training, Workload
+from workloads.models import Artifact, Contribution, Lease, Placement, Round, Training, Workload
+from workloads.operations import RAY_PORTS
 
 pytestmark = pytest.mark.django_db
 
@@ -192,3 +193,20 @@ def test_updates_are_kept_from_the_oldest_checkpoint_on_and_what_the_hub_needs_t
     assert [one["version"] for one in queries.state(training, since=5)["updates"]] == [8]
     hub.MEMORY._states.clear()
     assert hub.MEMORY.take(Training.objects.get()).version == 9, "the contributions since the snapshot are still there"
+
+
+def test_two_brokers_whose_hosts_share_a_machine_begin_their_rays_at_other_ports(
+    make_host, order_run, settle, settings
+):
+    for name in ("one", "two", "three"):
+        make_host(name, "home/berlin")
+
+    def begun(secret):
+        settings.SECRET_KEY = secret
+        run = order_run(sites=1)
+        settle(seconds=1)
+        placement = Placement.objects.get(workload=run)
+        return (placement.ray_port - placement.pk) % len(RAY_PORTS)
+
+    first, same, other = begun("ours"), begun("ours"), begun("theirs")
+    assert first == same != other

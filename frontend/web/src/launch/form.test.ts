@@ -116,6 +116,8 @@ describe("a need", () => {
     });
     expect(refused(new Problem(422, "need_unmet", "none", "", { excluded: [] }))).toEqual({});
     expect(refused(null)).toEqual({});
+    const dear = new Problem(422, "budget_below_cheapest", "too little", "", { cheapest_usd: "12.5" });
+    expect(refused(dear)).toEqual({ budget: "The cheapest way to finish costs $12.50." });
   });
 
   it("does not ask for a chance without a deadline, which the broker refuses", () =>

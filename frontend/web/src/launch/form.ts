@@ -1,6 +1,8 @@
 /** What is filled in, as it is typed; and the need that it describes. */
 
+import { Problem } from "@/api/problem";
 import { faultsOf } from "@/design/faults";
+import { usd } from "@/design/format";
 import { fromLocal, hoursUntil, shortHours } from "./deadline";
 import type { Need, StatedNeed } from "./shapes";
 
@@ -200,6 +202,10 @@ const PLACES: Partial<Record<string, keyof Form>> = {
 
 /** What the broker says is wrong with a need, at the fields of the form. */
 export function refused(error: unknown): Wrong {
+  if (error instanceof Problem && error.code === "budget_below_cheapest") {
+    const cheapest = Number(error.fields.cheapest_usd);
+    return { budget: Number.isFinite(cheapest) ? `The cheapest way to finish costs ${usd(cheapest)}.` : error.message };
+  }
   const { at } = faultsOf(error, Object.keys(PLACES));
   return Object.fromEntries(Object.entries(at).map(([field, why]) => [PLACES[field], why]));
 }

@@ -7,7 +7,7 @@ import { Button } from "@/design/Button";
 import { count, duration, usd } from "@/design/format";
 import { Icon } from "@/design/icons";
 import { relaxed } from "../relax";
-import type { Form } from "../form";
+import { numberOf, type Form } from "../form";
 import type { Excluded, Relaxation } from "../shapes";
 
 interface UnmetProps {
@@ -104,7 +104,7 @@ export function TooDear({ problem, form, onChange }: UnmetProps): ReactNode {
         <span className="block font-medium">The budget is too small</span>
         <span className="text-soft">
           The cheapest way to finish is expected to cost {usd(cheapest)}; the budget is{" "}
-          {usd(form.budget.replace(/[$,\s]/g, ""))}.
+          {usd(numberOf(form.budget.replace(/^\$/, "")))}.
         </span>
       </p>
       {Number.isFinite(cheapest) && (
