@@ -203,7 +203,20 @@ def refresh_all(hosts: Iterable[Host], now: datetime) -> None:
     offered = [listing(host) for host, state in states.items() if state in OFFERED]
     if offered:
         record(offered, provider=NAME, now=now, leasable=True, fresh_for=FRESH_FOR)
-    for free in (1, 0):
-        names = [f"host-{host.pk}" for host, state in states.items() if (state == "offered") == bool(free)]
-        mine = Offer.objects.filter(provider=NAME, machine_type__in=names).exclude(available=free)
-        mine.update(available=free, changed_at=now, version=this_transaction())
+    names = {f"host-{host.pk}": host.pk for host in states}
+    mine = Offer.objects.filter(provider=NAME, machine_type__in=names).values_list("machine_type", "available")
+    noted = {names[name]: available for name, available in mine}
+    for host, state in states.items():
+        if host.pk in noted and noted[host.pk] != int(state == "offered"):
+            _note_whether_free(host.pk, now)
+
+
+@transaction.atomic
+def _note_whether_free(pk: int, now: datetime) -> None:
+    """Under the host's lock: it may be rented, given back or heard again since it was looked at."""
+    host = Host.objects.select_for_update(no_key=True).filter(pk=pk).first()
+    if host is None:
+        return
+    free = int(state_of(host, now) == "offered")
+    stale = Offer.objects.filter(provider=NAME, machine_type=f"host-{pk}").exclude(available=free)
+    stale.update(available=free, changed_at=now, version=this_transaction())

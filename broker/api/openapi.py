@@ -42,7 +42,7 @@ STREAMS = {
     "/v1/workloads/{id}/stream": (
         "stream_workload",
         "Events `workload`, `event`, `metric`, `log` and `round`, each with what its own address shows as its data;"
-        " `history` before what is older, `end` when nothing can come any more.",
+        " `history` before what is older, `caught_up` after it, `end` when nothing can come any more.",
     ),
 }
 

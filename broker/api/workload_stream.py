@@ -31,7 +31,7 @@ watch_of_workloads = PerLoop(lambda: Watch(live.Lookout().look, LOOK_EVERY_S))
 
 
 async def workload(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """`GET /v1/workloads/{id}/stream`: events workload, event, metric, log, round; history before them, end at last."""
+    """`GET /v1/workloads/{id}/stream`: workload, event, metric, log, round; history and caught_up around what was."""
     try:
         start = sse.told_before(request)
         after = live.place(start) if start else None
@@ -77,10 +77,14 @@ class _Page:
         with self.watch.of(self.pk):
             yield sse.opening(f"workload {self.pk}")
             mark: live.Mark | None = None
+            has_caught_up = False
             while (now := self.clock()) - began < sse.LONGEST_S:
                 async for text in self._told(mark):
                     yield text
                     said = self.clock()
+                if not has_caught_up:
+                    yield sse.event("caught_up", "{}", self.place or "")
+                    has_caught_up = True
                 if self.is_over and now - said > QUIET_S:
                     yield sse.event("end", "{}", END)
                     return

@@ -67,6 +67,18 @@ def texts(told):
     return [one.data["text"] for one in of(told, "log")]
 
 
+def test_a_reader_is_told_when_what_was_has_come_also_after_a_cut(page, run):
+    write("before", seq=1)
+    report(run, seq=1, loss=2.5)
+
+    told = page(until=lambda told: bool(of(told, "caught_up")))
+    again = page(after=told[-1].place, until=lambda told: bool(of(told, "caught_up")))
+
+    assert told[-1].data == {}
+    assert all(of(told, kind) for kind in ("workload", "event", "metric", "log", "round"))
+    assert not of(again, "history")
+
+
 def test_a_reader_gets_what_is_then_what_was(page, run, ada):
     write("before", seq=1)
     report(run, seq=1, loss=2.5)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.conftest import Person
 from tests.journeys.yard import Yard
+from tests.processes import living
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def counting(free_hosts: Yard) -> Iterator[int]:
 
 def kill_web(yard: Yard) -> None:
     """kill -9 of what serves the pages."""
-    found = [one for one in psutil.process_iter() if is_web(one, yard)]
+    found = [one for one in living() if is_web(one, yard)]
     assert found
     for one in found:
         one.kill()

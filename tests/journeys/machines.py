@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from tests.processes import living
 from tests.providers.cloud import Reply
 from tests.providers.verda_cloud import VerdaCloud, kind
 from workloads.node.processes import marked
@@ -87,7 +88,7 @@ class Machine:
     def _pids(self) -> set[int]:
         """What carries its HOME, and by its session whatever of a lease wrote over its own environment."""
         found = set(marked(state=self.home / "gpuyard" / "state"))
-        for process in psutil.process_iter([]):
+        for process in living():
             try:
                 if process.environ().get("HOME") == str(self.home):
                     found.add(process.pid)

@@ -18,6 +18,8 @@ import psutil
 import redis
 from gpuyard import Client
 
+from tests.processes import living
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -123,7 +125,7 @@ class Yard:
         """Return the address of the Ray cluster of a run's only site, as its own processes know it."""
         (site,) = (site for site in self.show(run)["sites"] if site["state"] == "training")
         lease = str(site["nodes"][0]["lease"])
-        for process in psutil.process_iter(["pid"]):
+        for process in living():
             try:
                 words, environ = process.cmdline(), process.environ()
             except (psutil.NoSuchProcess, psutil.AccessDenied):
@@ -156,7 +158,7 @@ class Yard:
     def signal_host(self, name: str, number: int) -> None:
         """Send a signal to everything that runs on a host."""
         state = self.home / "hosts" / name
-        for process in psutil.process_iter(["pid"]):
+        for process in living():
             try:
                 environ = process.environ()
                 mine = environ.get("GPUYARD_STATE") == str(state) or str(state) in process.cmdline()
@@ -177,7 +179,7 @@ class Yard:
         """kill -9 web, worker, hub, clock, Postgres and Redis at once; the supervisor starts them again."""
         words = ("uvicorn", "celery", "manage.py hub", "tick", "postgres", "redis-server")
         killed = 0
-        for process in psutil.process_iter(["pid"]):
+        for process in living():
             try:
                 mine = process.environ().get("GPUYARD_RUN") == str(self.home)
                 line = " ".join(process.cmdline())
@@ -195,7 +197,7 @@ class Yard:
 
     def knows(self, variable: str) -> str:
         """Return a variable of the environment of this broker's own processes."""
-        for process in psutil.process_iter(["pid"]):
+        for process in living():
             try:
                 environ = process.environ()
             except (psutil.NoSuchProcess, psutil.AccessDenied):

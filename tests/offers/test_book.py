@@ -50,6 +50,21 @@ class TestMarketplace:
         with pytest.raises(NoCapacity):
             market.launch(self.order(host))
 
+    def test_given_back_while_all_hosts_are_looked_at_it_is_free(self, host, clock, monkeypatch):
+        market = marketplace.Marketplace()
+        market.launch(self.order(host))
+        recorded = marketplace.record
+
+        def record(*args, **more):  # Between the look and what is written of it.
+            monkeypatch.setattr(marketplace, "record", recorded)
+            market.terminate("lease-1")
+            return recorded(*args, **more)
+
+        monkeypatch.setattr(marketplace, "record", record)
+        operations.refresh_hosts(now=clock.now)
+
+        assert Offer.objects.get().available == 1
+
     def test_a_host_that_is_silent_is_gone(self, host, clock):
         marketplace.Marketplace().launch(self.order(host))
 

@@ -24,6 +24,7 @@ from django.utils import timezone
 from offers import boot
 from offers.models import Host, Rental
 from offers.operations import EnrolRefused, enrol, hashed
+from tests.processes import living
 
 BYTES_MAX = 8 << 10  # Of the 16 KiB in base64 that EC2 takes as user data.
 HARDWARE = {"vcpus": 8, "accelerators": [{"kind": "NVIDIA L4", "memory_gib": 22.0, "uuid": "GPU-1"}]}
@@ -251,7 +252,7 @@ def test_a_machine_boots_its_agent_calls_home_and_comes_back_when_it_dies(web, t
 def ours(root, word=""):
     """The processes that the script of this directory started, with this word on their command line."""
     found = []
-    for process in psutil.process_iter():
+    for process in living():
         try:
             line = process.cmdline()
         except psutil.Error:  # It ended while we looked.

@@ -116,7 +116,7 @@ function NoKeys({ onMake }: { onMake: (() => void) | null }): ReactNode {
   );
 }
 
-const HEAD = "px-2 py-1.5 text-left label-caps first:pl-4 last:pr-4";
+const HEAD = "px-2 py-1.5 text-left label-caps whitespace-nowrap first:pl-4 last:pr-4";
 const CELL = "px-2 py-2 align-top first:pl-4 last:pr-4";
 
 function KeyTable({

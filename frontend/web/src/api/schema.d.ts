@@ -860,7 +860,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description Server-Sent Events. Events `workload`, `event`, `metric`, `log` and `round`, each with what its own address shows as its data; `history` before what is older, `end` when nothing can come any more. */
+        /** @description Server-Sent Events. Events `workload`, `event`, `metric`, `log` and `round`, each with what its own address shows as its data; `history` before what is older, `caught_up` after it, `end` when nothing can come any more. */
         get: operations["stream_workload"];
         put?: never;
         post?: never;

@@ -137,14 +137,14 @@ function Facts({ offer }: { offer: Offer }): ReactNode {
   const all: [string, ReactNode][] = [
     ["Memory of each GPU", offer.memory_gib === null ? NOTHING : `${decimal(offer.memory_gib, 0)} GiB`],
     ["Maker", offer.vendor || NOTHING],
-    ["Between GPUs", offer.interconnect || NOTHING],
+    ["Link between GPUs", offer.interconnect || NOTHING],
     ["vCPUs", offer.vcpus === null ? NOTHING : decimal(offer.vcpus, 0)],
     ["Main memory", offer.ram_gib === null ? NOTHING : bytes(offer.ram_gib * 2 ** 30)],
     ["Disk in the price", offer.disk_gib === null ? NOTHING : bytes(offer.disk_gib * 2 ** 30)],
-    ["Internet, upwards", offer.internet_mbit_per_s === null ? NOTHING : `${count(offer.internet_mbit_per_s)} Mbit/s`],
+    ["Internet upload", offer.internet_mbit_per_s === null ? NOTHING : `${count(offer.internet_mbit_per_s)} Mbit/s`],
     ["Egress", offer.egress_usd_per_gib === null ? NOTHING : `${usd(offer.egress_usd_per_gib)} USD per GiB`],
-    ["Ready after", duration(offer.boot_s)],
-    ["Up, share of time", percent(offer.reliability, 1)],
+    ["Time to boot", duration(offer.boot_s)],
+    ["Share of time that it is up", percent(offer.reliability, 1)],
     ["Chance to lose it in an hour", percent(offer.interruptions_per_hour, 1)],
     ["Chance of a launch", percent(offer.placement_score)],
     [
@@ -170,7 +170,9 @@ function Facts({ offer }: { offer: Offer }): ReactNode {
     ["Can be rented here", offer.leasable ? "yes" : "no: the broker knows its price, but has no account there"],
   ];
   const rows = all.filter(([, value]) => value !== NOTHING);
-  const unknown = all.filter(([, value]) => value === NOTHING).map(([name]) => name.toLowerCase());
+  const unknown = all
+    .filter(([, value]) => value === NOTHING)
+    .map(([name]) => name.charAt(0).toLowerCase() + name.slice(1));
   return (
     <>
       <dl className="grid grid-cols-[minmax(9rem,auto)_1fr] gap-x-6 text-sm">

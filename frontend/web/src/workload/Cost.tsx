@@ -29,7 +29,7 @@ export function Cost({ workload }: { workload: Workload }): ReactNode {
       }
     >
       <div className="px-4 py-3">
-        <dl className="mb-2 grid grid-cols-3 gap-3">
+        <dl className="mb-2 flex flex-wrap justify-between gap-x-4 gap-y-2 whitespace-nowrap">
           <Figure label={over ? "Spent" : "So far"} value={usd(spent)} />
           <Figure
             label="At the end"

@@ -75,8 +75,8 @@ export function Logs({ workload, lines, add, waiting }: LogsProps): ReactNode {
           </span>
           <Check label="Expression" checked={asRegex} onChange={(event) => setAsRegex(event.target.checked)} />
         </div>
-        <div className="flex flex-wrap items-center gap-2 sm:ml-auto">
-          <div className="w-36">
+        <div className="flex min-w-0 items-center gap-2 max-sm:w-full sm:ml-auto">
+          <div className="w-36 min-w-0">
             <Select
               label="Site"
               hidden
@@ -85,7 +85,7 @@ export function Logs({ workload, lines, add, waiting }: LogsProps): ReactNode {
               onChange={(event) => setFilter({ ...filter, site: event.target.value })}
             />
           </div>
-          <div className="w-32">
+          <div className="w-32 min-w-0">
             <Select
               label="Stream"
               hidden

@@ -99,7 +99,7 @@ function Shown({ workload, told }: { workload: Workload; told: LiveWorkload }): 
   // eslint-disable-next-line react-hooks/exhaustive-deps
   const names = useMemo(() => namesOf(workload), [known]);
   const marks = useMemo(() => marksOf(live.events, names), [live.events, names]);
-  const waiting = live.thinned === null;
+  const waiting = !live.hasCaughtUp;
 
   return (
     <div className="flex flex-col gap-4">

@@ -85,7 +85,7 @@ function Table({ rows }: { rows: readonly Workload[] }): ReactNode {
               Loss
             </th>
             <th scope="col" className={`${HEAD_NUM} max-sm:hidden`}>
-              Cost <span className="font-normal">of budget, USD</span>
+              Cost <span className="font-normal">USD</span>
             </th>
             <th scope="col" className={`${HEAD} max-lg:hidden`}>
               Started
@@ -144,8 +144,8 @@ function Row({ row, now }: { row: Workload; now: number }): ReactNode {
       </td>
       <td className={`${CELL} num whitespace-nowrap max-md:hidden`}>{decimal(row.loss, 3)}</td>
       <td className={`${CELL} num whitespace-nowrap max-sm:hidden`}>
-        <span className={overBudget ? "font-medium text-bad" : ""}>{usd(spent)}</span>{" "}
-        <span className="text-soft">of {usd(row.budget_usd)}</span>
+        <span className={overBudget ? "font-medium text-bad" : ""}>{usd(spent)}</span>
+        <span className="block text-xs text-soft">of {usd(row.budget_usd)}</span>
         {overBudget && <span className="block text-xs text-bad">over budget</span>}
       </td>
       <td className={`${CELL} whitespace-nowrap max-lg:hidden`}>

@@ -36,6 +36,16 @@ const logs = (...ids: number[]): News[] => ids.map((id) => ({ kind: "log", data:
 const idsOf = (live: Live) => live.logs.map((line) => line.id);
 const HISTORY: News = { kind: "history", data: { metrics_one_in: 1, logs_at_most: 500, rounds_at_most: 200 } };
 
+describe("what was before", () => {
+  it("has come when the stream says so, and is on its way again when it begins anew", () => {
+    const some = take(EMPTY, [HISTORY, ...logs(1)]);
+    const all = take(some, [...logs(2), { kind: "caught_up", data: {} }, ...logs(3)]);
+    const anew = take(all, [HISTORY]);
+    expect([some, all, anew].map((live) => live.hasCaughtUp)).toEqual([false, true, false]);
+    expect(idsOf(all)).toEqual([1, 2, 3]);
+  });
+});
+
 describe("rows", () => {
   it("told twice after a cut are there once, in order", () => {
     const before = take(EMPTY, [HISTORY, ...logs(1, 2, 3)]);

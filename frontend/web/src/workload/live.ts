@@ -10,6 +10,7 @@ import type { LogLine, Metric, Move, Round, Thinned, Workload } from "./types";
 export type News =
   | { kind: "workload"; data: Workload }
   | { kind: "history"; data: Thinned }
+  | { kind: "caught_up"; data: unknown }
   | { kind: "event"; data: Move }
   | { kind: "metric"; data: Metric }
   | { kind: "log"; data: LogLine }
@@ -19,7 +20,7 @@ export type News =
   /** Log lines from before those that the stream began with. */
   | { kind: "earlier"; data: readonly LogLine[] };
 
-export const KINDS = ["workload", "history", "event", "metric", "log", "round"] as const;
+export const KINDS = ["workload", "history", "event", "metric", "log", "round", "caught_up"] as const;
 
 /** A metric row as the charts need it: the time is a number. */
 export interface Point {
@@ -41,9 +42,19 @@ export interface Live {
   rounds: readonly Round[];
   /** Null until what was before has begun to come. */
   thinned: Thinned | null;
+  /** Whether what was before has come: what is not here by then is not there yet. */
+  hasCaughtUp: boolean;
 }
 
-export const EMPTY: Live = { workload: null, events: [], metrics: [], logs: [], rounds: [], thinned: null };
+export const EMPTY: Live = {
+  workload: null,
+  events: [],
+  metrics: [],
+  logs: [],
+  rounds: [],
+  thinned: null,
+  hasCaughtUp: false,
+};
 
 /** What is kept at most: a page may be open for days. */
 export const CAPS = { logs: 20_000, metrics: 20_000, events: 10_000, rounds: 20_000 } as const;
@@ -57,7 +68,8 @@ export function take(live: Live, news: readonly News[]): Live {
       // It begins anew: what is here may have a gap before what comes.
       now = { ...EMPTY, workload: now.workload, thinned: one.data };
       batch = { ...emptyBatch(), workload: batch.workload };
-    } else if (one.kind === "workload") batch.workload = one.data;
+    } else if (one.kind === "caught_up") now = { ...now, hasCaughtUp: true };
+    else if (one.kind === "workload") batch.workload = one.data;
     else if (one.kind === "event") batch.events.push(one.data);
     else if (one.kind === "metric") batch.metrics.push(pointOf(one.data));
     else if (one.kind === "log") batch.logs.push(one.data);
@@ -87,6 +99,7 @@ function settle(live: Live, batch: Batch): Live {
     logs: newest(merge(live.logs, batch.logs), CAPS.logs),
     rounds: withRounds(live.rounds, batch.rounds),
     thinned: live.thinned,
+    hasCaughtUp: live.hasCaughtUp,
   };
 }
 
