@@ -72,7 +72,7 @@ def test_a_reader_is_told_when_what_was_has_come_also_after_a_cut(page, run):
     report(run, seq=1, loss=2.5)
 
     told = page(until=lambda told: bool(of(told, "caught_up")))
-    again = page(after=told[-1].place, until=lambda told: bool(of(told, "caught_up")))
+    again = page(last=told[-1].place, until=lambda told: bool(of(told, "caught_up")))
 
     assert told[-1].data == {}
     assert all(of(told, kind) for kind in ("workload", "event", "metric", "log", "round"))
