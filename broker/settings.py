@@ -72,7 +72,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "OAS_VERSION": "3.1.1",
     "SCHEMA_PATH_PREFIX": "/v1",
-    "POSTPROCESSING_HOOKS": ["broker.api.openapi.add_streams"],  # Enums have their names from broker.api.shapes.choice.
+    "POSTPROCESSING_HOOKS": ["broker.api.openapi.complete"],  # Enums have their names from broker.api.shapes.choice.
 }
 
 # What remembers, what rings, what stores

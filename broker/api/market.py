@@ -77,7 +77,9 @@ class Quotes(APIView):
 
     scopes = {"POST": "run"}
 
-    @extend_schema(operation_id="quote", request=shapes.NeedShape, responses={201: shapes.QuotesShape})
+    @extend_schema(
+        operation_id="quote", request=shapes.NeedShape, responses={201: shapes.QuotesShape, 422: shapes.QuoteErrorShape}
+    )
     def post(self, request: Request) -> Response:
         """Quote whole answers, best first."""
         try:

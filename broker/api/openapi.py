@@ -34,6 +34,8 @@ class Schema(AutoSchema):
         return operation
 
 
+# How much of what was before a stream tells.
+HISTORY = ("metrics_one_in", "logs_at_most", "rounds_at_most")
 STREAMS = {
     "/v1/offers/stream": (
         "stream_offers",
@@ -47,8 +49,16 @@ STREAMS = {
 }
 
 
-def add_streams(result: Any, generator: Any, **kwargs: Any) -> Any:
-    """Describe the addresses that tell without an end: they are no views of REST framework's."""
+def complete(result: Any, generator: Any, **kwargs: Any) -> Any:
+    """Add what is no view of REST framework's: the streams. And where a component may have more than is named."""
+    schemas = result["components"]["schemas"]
+    schemas["StreamHistory"] = {
+        "type": "object",
+        "description": "The event `history` of a workload's stream.",
+        "properties": {name: {"type": "integer"} for name in HISTORY},
+        "required": list(HISTORY),
+    }
+    schemas["QuoteRefusalFields"]["additionalProperties"] = {}  # What is wrong with a need is told by its names.
     for path, (name, what) in STREAMS.items():
         resumes = [
             {"in": "header", "name": "Last-Event-ID", "schema": {"type": "string"}},

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers as s
 
-from broker.api.shapes import choice, number, stored, texts, usd, whole
+from broker.api.shapes import RefusalShape, choice, number, stored, texts, usd, whole
 from offers.matching.book import TIERS
 from offers.matching.choice import LABELS
 from offers.matching.need import SPREADS
@@ -110,14 +110,42 @@ class OutcomeShape(s.Serializer[Any]):
     late_s = s.FloatField(help_text="Done by then with the chance that is wanted.")
 
 
+class ExcludedShape(s.Serializer[Any]):
+    """How many offers a constraint excluded."""
+
+    constraint = s.CharField()
+    offers = s.IntegerField()
+
+
 class RelaxationShape(s.Serializer[Any]):
     """What one constraint loosened would make possible."""
 
     field = s.CharField()
-    value = s.JSONField(allow_null=True)
+    value = stored({"description": "What the field would have to be; null: left out."})
     change = s.CharField()
     usd = usd()
     finish_s = s.FloatField(allow_null=True)
+
+
+class QuoteRefusalFieldsShape(s.Serializer[Any]):
+    """Of `need_unmet` what stands in the way and what would help, of `budget_below_cheapest` what it would cost."""
+
+    excluded = ExcludedShape(many=True, required=False)
+    offers_considered = s.IntegerField(required=False)
+    relaxations = RelaxationShape(many=True, required=False)
+    cheapest_usd = usd(required=False)
+
+
+class QuoteRefusalShape(RefusalShape):
+    """Why there is no quote."""
+
+    fields = stored(QuoteRefusalFieldsShape)
+
+
+class QuoteErrorShape(s.Serializer[Any]):
+    """The answer to a need that has no quote."""
+
+    error = QuoteRefusalShape()
 
 
 class QuoteShape(s.Serializer[Any]):
@@ -136,13 +164,6 @@ class QuoteShape(s.Serializer[Any]):
     outcome = OutcomeShape(allow_null=True)
     why = s.CharField()
     why_not = s.CharField(allow_blank=True, help_text="What the next best would be like.")
-
-
-class ExcludedShape(s.Serializer[Any]):
-    """How many offers a constraint excluded."""
-
-    constraint = s.CharField()
-    offers = s.IntegerField()
 
 
 class QuotesShape(s.Serializer[Any]):

@@ -21,7 +21,8 @@ from workloads import live, operations
 from workloads.models import Lease, LogLine, Metric, Placement, Workload
 
 pytestmark = pytest.mark.django_db(transaction=True)
-COMPONENTS = {"workload": "Workload", "event": "Event", "metric": "Metric", "log": "LogLine", "round": "Round"}
+COMPONENTS = {"workload": "Workload", "history": "StreamHistory", "event": "Event", "metric": "Metric",
+              "log": "LogLine", "round": "Round"}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

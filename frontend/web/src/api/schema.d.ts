@@ -1776,6 +1776,29 @@ export interface components {
             /** @description What the next best would be like. */
             why_not: string;
         };
+        /** @description The answer to a need that has no quote. */
+        QuoteError: {
+            error: components["schemas"]["QuoteRefusal"];
+        };
+        /** @description Why there is no quote. */
+        QuoteRefusal: {
+            /** @description A word for programs. */
+            code: string;
+            fields: components["schemas"]["QuoteRefusalFields"];
+            /** @description What to do next. */
+            hint: string;
+            message: string;
+        };
+        /** @description Of `need_unmet` what stands in the way and what would help, of `budget_below_cheapest` what it would cost. */
+        QuoteRefusalFields: {
+            /** Format: decimal */
+            cheapest_usd?: string;
+            excluded?: components["schemas"]["Excluded"][];
+            offers_considered?: number;
+            relaxations?: components["schemas"]["Relaxation"][];
+        } & {
+            [key: string]: unknown;
+        };
         /** @description Machines at one site of a quote. */
         QuoteSite: {
             accelerator: string;
@@ -1831,6 +1854,17 @@ export interface components {
             /** @description What to do next. */
             hint: string;
             message: string;
+        };
+        /** @description What one constraint loosened would make possible. */
+        Relaxation: {
+            change: string;
+            field: string;
+            /** Format: double */
+            finish_s: number | null;
+            /** Format: decimal */
+            usd: string;
+            /** @description What the field would have to be; null: left out. */
+            value: unknown;
         };
         /** @description Reserved machines of one offer, and how many of them are in use. */
         Reservation: {
@@ -1986,6 +2020,12 @@ export interface components {
             size_bytes: number;
             /** @description Of its files, however they were packed: what a need calls `program`. */
             tar_sha256: string;
+        };
+        /** @description The event `history` of a workload's stream. */
+        StreamHistory: {
+            logs_at_most: number;
+            metrics_one_in: number;
+            rounds_at_most: number;
         };
         /** @enum {string} */
         Subject: "workload" | "placement" | "lease" | "round";
@@ -3521,6 +3561,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Quotes"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuoteError"];
                 };
             };
             /** @description Refused. */

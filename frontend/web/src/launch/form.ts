@@ -4,7 +4,7 @@ import { Problem } from "@/api/problem";
 import { faultsOf } from "@/design/faults";
 import { usd } from "@/design/format";
 import { fromLocal, hoursUntil, shortHours } from "./deadline";
-import type { Need, StatedNeed } from "./shapes";
+import type { Need, Refusal, StatedNeed } from "./shapes";
 
 export interface Form {
   gpu: string[];
@@ -203,7 +203,7 @@ const PLACES: Partial<Record<string, keyof Form>> = {
 /** What the broker says is wrong with a need, at the fields of the form. */
 export function refused(error: unknown): Wrong {
   if (error instanceof Problem && error.code === "budget_below_cheapest") {
-    const cheapest = Number(error.fields.cheapest_usd);
+    const cheapest = Number((error.fields as Refusal).cheapest_usd);
     return { budget: Number.isFinite(cheapest) ? `The cheapest way to finish costs ${usd(cheapest)}.` : error.message };
   }
   const { at } = faultsOf(error, Object.keys(PLACES));

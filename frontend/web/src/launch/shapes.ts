@@ -17,13 +17,6 @@ export type Resume = Schemas["Resume"];
 export type Order = Schemas["Order"];
 export type Example = Schemas["Example"];
 export type Facet = Schemas["Facet"];
-
-/** What one constraint loosened would make possible; what refusals carry is not in the schema. */
-export interface Relaxation {
-  field: string;
-  /** What the field would have to be; null: it would have to be left out. */
-  value: unknown;
-  change: string;
-  usd: string;
-  finish_s: number | null;
-}
+export type Relaxation = Schemas["Relaxation"];
+/** What the refusal of a need carries. */
+export type Refusal = Schemas["QuoteRefusalFields"];

@@ -15,12 +15,8 @@ export type Versions = Schemas["Versions"];
 export type BillLine = Schemas["BillLine"];
 export type Bill = Schemas["Bill"];
 
-/** How what came first was thinned; streams are not in the schema. */
-export interface Thinned {
-  metrics_one_in: number;
-  logs_at_most: number;
-  rounds_at_most: number;
-}
+/** How what came first was thinned. */
+export type Thinned = Schemas["StreamHistory"];
 
 const FINAL = new Set(["succeeded", "failed", "cancelled"]);
 

@@ -8,7 +8,7 @@ import { count, duration, usd } from "@/design/format";
 import { Icon } from "@/design/icons";
 import { relaxed } from "../relax";
 import { numberOf, type Form } from "../form";
-import type { Excluded, Relaxation } from "../shapes";
+import type { Refusal } from "../shapes";
 
 interface UnmetProps {
   problem: Problem;
@@ -17,10 +17,8 @@ interface UnmetProps {
 }
 
 export function Unmet({ problem, form, onChange }: UnmetProps): ReactNode {
-  const excluded = (problem.fields.excluded ?? []) as Excluded[];
-  const relaxations = (problem.fields.relaxations ?? []) as Relaxation[];
+  const { excluded = [], relaxations = [], offers_considered: considered = 0 } = problem.fields as Refusal;
   const apply = applying(onChange);
-  const considered = Number(problem.fields.offers_considered ?? 0);
   return (
     <div role="alert" className="space-y-4 p-4">
       <div className="flex gap-2">
@@ -95,7 +93,7 @@ function applying(onChange: (form: Form) => void): (form: Form) => void {
 }
 
 export function TooDear({ problem, form, onChange }: UnmetProps): ReactNode {
-  const cheapest = Number(problem.fields.cheapest_usd);
+  const cheapest = Number((problem.fields as Refusal).cheapest_usd);
   const budget = (Math.ceil(cheapest * 100) / 100).toFixed(2);
   return (
     <div role="alert" className="flex flex-wrap items-center gap-3 p-4">
