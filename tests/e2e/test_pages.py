@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.e2e.conftest import Person, free
 from tests.journeys.yard import PROGRAMS, ROOT, Yard
@@ -155,6 +156,7 @@ def test_a_workload_can_be_read_by_anybody(looker: Person, first_user: tuple[str
     for tab in ("sites", "rounds", "logs", "checkpoints"):
         page.goto(f"/workloads/{run}?tab={tab}")
         page.get_by_text("Live", exact=True).wait_for()
+        expect(page.get_by_role("status", name=re.compile("on (its|their) way"))).to_have_count(0)
         page.get_by_role("tabpanel").scroll_into_view_if_needed()
         looker.look(f"workload-{tab}", settle_ms=1500)
     page.get_by_role("button", name="Stop").first.click()

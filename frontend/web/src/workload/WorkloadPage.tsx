@@ -145,7 +145,7 @@ function tabsOf(workload: Workload, live: Live): Tab<TabName>[] {
   return [
     { name: "timeline", label: "Timeline" },
     { name: "sites", label: "Sites and nodes", count: count(open || workload.sites.length) },
-    { name: "rounds", label: "Rounds", count: count(closedRounds(live.rounds).length) },
+    { name: "rounds", label: "Rounds", count: live.hasCaughtUp ? count(closedRounds(live.rounds).length) : undefined },
     { name: "logs", label: "Logs" },
     { name: "checkpoints", label: "Checkpoints" },
   ];
