@@ -22,7 +22,7 @@ PRICES = ROOT.parent / "shared" / "data" / "catalogs"  # Real price lists, where
 SIZES = {"wide": (1440, 900), "tablet": (820, 1180), "phone": (390, 844)}
 AXE = ROOT / "tests" / "e2e" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-PLACES = ("FIN-01", "FIN-03", "ICE-01", "NLD-01", "SWE-01")
+PLACES = {"FIN-01": "FI", "FIN-03": "FI", "ICE-01": "IS", "NLD-01": "NL", "SWE-01": "SE"}
 H100S = (
     ("2H100.80S.60V", 2, "7.90", "3.10"),
     ("4H100.80S.120V", 4, "15.80", "6.30"),
@@ -37,10 +37,7 @@ def cloud() -> Iterator[VerdaCloud]:
     with VerdaCloud() as running:
         for name, gpus, usd, spot in H100S:
             running.kinds.append(kind(name, gpus, usd, spot))
-        running.places = [
-            {"code": code, "name": code, "country_code": {"NLD-01": "NL", "SWE-01": "SE"}.get(code, code[:2])}
-            for code in PLACES
-        ]
+        running.places = [{"code": code, "name": code, "country_code": country} for code, country in PLACES.items()]
         names = [name for name, *_ in H100S]
         running.free = {is_spot: dict.fromkeys(PLACES, names) for is_spot in (False, True)}
         yield running

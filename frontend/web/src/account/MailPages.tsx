@@ -190,9 +190,10 @@ export function InvitationPage(): ReactNode {
       </Door>
     );
   if (asked.isError) {
+    const isOver = asked.error instanceof Problem && asked.error.status === 404; // Asking again changes nothing.
     return (
       <Door title="Invitation">
-        <Fault error={asked.error} retry={() => void asked.refetch()} />
+        <Fault error={asked.error} retry={isOver ? undefined : () => void asked.refetch()} />
       </Door>
     );
   }

@@ -55,8 +55,7 @@ export const COLUMNS: readonly Column[] = [
       <span className="min-w-0 truncate">
         {offer.provider}{" "}
         <span className="text-soft">
-          {offer.region}
-          {offer.zone && offer.zone !== offer.region ? ` ${offer.zone}` : ""}
+          {placeOf(offer)}
           {offer.country ? ` · ${offer.country}` : ""}
         </span>
       </span>
@@ -202,6 +201,11 @@ export function fitting(width: number, hidden: ReadonlySet<string>): readonly Co
     kept = kept.filter((one) => one.rank !== last);
   }
   return kept;
+}
+
+/** The region, and the zone where there is one: most zones begin with their region's name. */
+function placeOf({ region, zone }: Offer): string {
+  return !zone || zone.startsWith(region) ? zone || region : `${region} ${zone}`;
 }
 
 function PriceLine({ id }: { id: number }): ReactNode {
