@@ -87,7 +87,13 @@ function two(large: number, unit: string, small: number, smaller: string): strin
   return small === 0 ? `${count(large)} ${unit}` : `${count(large)} ${unit} ${small} ${smaller}`;
 }
 
-const ZONED = new Intl.DateTimeFormat("en-GB", {
+/** Made when it is first needed, and kept: to make one takes milliseconds. */
+function dates(options: Intl.DateTimeFormatOptions): () => Intl.DateTimeFormat {
+  let made: Intl.DateTimeFormat | undefined;
+  return () => (made ??= new Intl.DateTimeFormat("en-GB", options));
+}
+
+const ZONED = dates({
   year: "numeric",
   month: "short",
   day: "numeric",
@@ -96,19 +102,20 @@ const ZONED = new Intl.DateTimeFormat("en-GB", {
   second: "2-digit",
   timeZoneName: "short",
 });
-const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
-const SHORT = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const CLOCK = dates({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const DAY = dates({ day: "numeric", month: "short" });
+const SHORT = dates({ day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const ZONE = dates({ timeZoneName: "short" });
 
 /** With the zone: 26 Nov 2026, 14:03:22 CET. */
-export const instant = (at: Maybe<string | Date>) => (at ? ZONED.format(new Date(at)) : NOTHING);
-export const clock = (at: Maybe<string | Date>) => (at ? CLOCK.format(new Date(at)) : NOTHING);
-export const day = (at: Maybe<string | Date>) => (at ? DAY.format(new Date(at)) : NOTHING);
-export const moment = (at: Maybe<string | Date>) => (at ? SHORT.format(new Date(at)) : NOTHING);
+export const instant = (at: Maybe<string | Date>) => (at ? ZONED().format(new Date(at)) : NOTHING);
+export const clock = (at: Maybe<string | Date>) => (at ? CLOCK().format(new Date(at)) : NOTHING);
+export const day = (at: Maybe<string | Date>) => (at ? DAY().format(new Date(at)) : NOTHING);
+export const moment = (at: Maybe<string | Date>) => (at ? SHORT().format(new Date(at)) : NOTHING);
 
 /** The zone in which times are shown, such as CET or GMT+1. */
 export function zone(): string {
-  const part = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" }).formatToParts(new Date());
+  const part = ZONE().formatToParts(new Date());
   return part.find((one) => one.type === "timeZoneName")?.value ?? "local time";
 }
 

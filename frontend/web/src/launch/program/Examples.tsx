@@ -8,12 +8,13 @@ import type { Example, StatedNeed } from "../shapes";
 
 export function Examples({ onTake }: { onTake: (example: Example) => void }): ReactNode {
   const found = useQuery({ queryKey: ["examples"], queryFn: examples, staleTime: Infinity });
-  if (!found.data?.length) return null;
+  if (found.data?.length === 0 || found.isError) return null;
   return (
     <div>
       <h3 className="label-caps mb-1.5">Or take an example</h3>
       <ul className="grid gap-2 [grid-template-columns:repeat(auto-fit,minmax(min(100%,13rem),1fr))]">
-        {found.data.map((one) => (
+        {!found.data && <li className="h-18 rounded-md border border-line" />}
+        {found.data?.map((one) => (
           <li key={one.name}>
             <button
               type="button"
