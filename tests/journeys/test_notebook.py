@@ -7,6 +7,7 @@ import json
 import re
 from decimal import Decimal
 from hashlib import sha256
+from statistics import fmean
 
 import nbformat
 import pytest
@@ -53,7 +54,8 @@ def test_the_example_trains_brings_the_model_back_and_shows_what_it_cost(yard, t
     assert ended["state"] == "succeeded"
     check_samples(yard, run, 12_000)
     check_bill(yard, run)
-    assert sum(seen["losses"][-20:]) < sum(seen["losses"][:20]) / 2, "the loss fell"
+    # Untrained it is about 0.7. They are one site's, which may have begun with what the other had learnt.
+    assert 0 < fmean(seen["losses"][-20:]) < 0.35, "it learnt"
     (model,) = (each for each in yard.client.artifacts(run) if each["kind"] == "model")
     with yard.client.artifact_content(model["id"]) as content:
         raw = b"".join(content.chunks())
