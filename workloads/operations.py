@@ -177,19 +177,21 @@ def _lease(placement: Placement, machines: list[tuple[Offer, int, Decimal, Decim
         transaction.on_commit(lambda pk=lease.pk: bell.ring("lease", pk))  # type: ignore[misc]
 
 
+@transaction.atomic
 def keep_artifact(
     *, workload_id: int, kind: str, name: str, version: int, sha256: str, metrics: dict[str, Any], now: datetime
 ) -> Artifact:
-    """Record bytes as a model or checkpoint once they are read back and verified. The first of a version stays.
+    """Record bytes as a model, checkpoint or results once they are read back and verified.
 
+    The first of a version stays; of results, those with the most `samples` in their metrics.
     Raises storage.ObjectMissing, storage.HashMismatch.
     """
     size_bytes = len(storage.get(sha256))
-    artifact, _ = Artifact.objects.get_or_create(
-        workload_id=workload_id,
-        kind=kind,
-        version=version,
-        defaults={"name": name, "sha256": sha256, "size_bytes": size_bytes, "metrics": metrics, "created_at": now},
+    given = {"name": name, "sha256": sha256, "size_bytes": size_bytes, "metrics": metrics, "created_at": now}
+    artifact, is_new = Artifact.objects.select_for_update().get_or_create(
+        workload_id=workload_id, kind=kind, version=version, defaults=given
     )
+    if not is_new and kind == "results" and metrics["samples"] > artifact.metrics["samples"]:
+        Artifact.objects.filter(pk=artifact.pk).update(**given)
     transaction.on_commit(lambda: bell.wake("workload", workload_id, now))
     return artifact

@@ -169,6 +169,12 @@ def rounds_of(workload_id: int) -> QuerySet[Round]:
     )
 
 
+def samples_merged_of(placement: Placement) -> int:
+    """Return how many samples a site trained on that are in the model."""
+    mine = Contribution.objects.filter(placement=placement, status="merged")
+    return int(mine.aggregate(all=Sum("samples"))["all"] or 0)
+
+
 def newest_artifact(workload_id: int) -> Artifact | None:
     """Return the model, or the newest checkpoint while there is none."""
     mine = Artifact.objects.filter(workload_id=workload_id)

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from offers.models import Refusal
 from tests.conftest import THETA, Site, hello_body, packed_delta
 from workloads import hub, queries, storage
-from workloads.models import Contribution, Placement, Round, SampleRange, Training, Workload
+from workloads.models import Artifact, Contribution, Placement, Round, SampleRange, Training, Workload
 from workloads.node.training import codec, outer, quantise, wire
 from workloads.node.training.layout import Layout
 from workloads.steps.round import round_machine
@@ -729,3 +729,18 @@ def test_the_outer_steps_land(sites, clock):
 
     taken = Round.objects.filter(state="closed").order_by("version").values_list("outer_lr", "outer_momentum")
     assert list(taken) == [(0.8, 0.7)] * 18 + [(1.0, 0.0)] * 2
+
+
+def test_results_are_those_of_the_site_that_trained_most_whoever_is_done_first(sites, clock):
+    berlin, paris = sites
+    berlin.give(berlin.lease()[1])
+    paris.give([])
+    close_round(clock)
+
+    def kept_after(site, raw):
+        site.ok("POST", "artifacts", {"kind": "results", "name": "r", "sha256": site.put_raw(raw), "metrics": {}})
+        return storage.get(Artifact.objects.get(kind="results").sha256)
+
+    assert kept_after(paris, b"of a latecomer") == b"of a latecomer"
+    assert kept_after(berlin, b"of who trained") == b"of who trained"
+    assert kept_after(paris, b"of a latecomer") == b"of who trained"
