@@ -191,7 +191,7 @@ def keep_artifact(
     artifact, is_new = Artifact.objects.select_for_update().get_or_create(
         workload_id=workload_id, kind=kind, version=version, defaults=given
     )
-    if not is_new and kind == "results" and metrics["samples"] > artifact.metrics["samples"]:
+    if not is_new and kind == "results" and metrics["samples"] > artifact.metrics.get("samples", 0):
         Artifact.objects.filter(pk=artifact.pk).update(**given)
     transaction.on_commit(lambda: bell.wake("workload", workload_id, now))
     return artifact
