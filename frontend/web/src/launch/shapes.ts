@@ -11,7 +11,6 @@ export type Range = Schemas["Range"];
 export type QuoteSite = Schemas["QuoteSite"];
 export type Speed = Schemas["Speed"];
 export type Quote = Schemas["Quote"];
-export type Excluded = Schemas["Excluded"];
 export type Quotes = Schemas["Quotes"];
 export type Resume = Schemas["Resume"];
 export type Order = Schemas["Order"];
