@@ -81,3 +81,4 @@ def main(name, rank, meeting, outcome):
     Path(outcome).write_text(
         json.dumps({"heard": mean.heard, "told": told, "buckets": len(mean._buckets), "grads": grads})
     )
+    torch.distributed.barrier()  # Rank 0 holds the store, and the other may still be joining when the function raised.
