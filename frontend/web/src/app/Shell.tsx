@@ -1,20 +1,18 @@
 /** What is around every page: where one can go, whose things are shown, what credit is left. */
 
-import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
-import type { ReactNode } from "react";
-import { signOut } from "@/api/auth";
-import { chooseTeam } from "@/api/client";
-import { forget, me, type Me } from "@/api/me";
-import { leftByChoice } from "@/api/session";
+import { useQuery } from "@tanstack/react-query";
+import { Link, Outlet, useRouterState } from "@tanstack/react-router";
+import { cloneElement, Suspense, useState, type KeyboardEvent, type MouseEvent, type ReactNode } from "react";
+import { me, type Me } from "@/api/me";
 import { buttonClass, IconButton } from "@/design/Button";
-import { usd, words } from "@/design/format";
+import { usd } from "@/design/format";
 import { Icon, type IconName } from "@/design/icons";
-import { DropdownMenu, Menu, MENU_ITEM, MenuItem } from "@/design/Panel";
+import { later } from "@/design/later";
+import type { Pressed } from "@/design/Menu";
 import { useTitle } from "@/design/title";
+import type { AccountMenuProps } from "./AccountMenu";
 import { Arrival } from "./Arrival";
-import { chooseTheme, useTheme, type Theme } from "./theme";
-import { complain, Toasts } from "./toasts";
+import { Toasts } from "./toasts";
 
 const PAGES = [
   { to: "/offers", label: "Offers", icon: "offers" },
@@ -77,27 +75,31 @@ function SignIn(): ReactNode {
   );
 }
 
+const { Drawn: AccountMenu, fetch: fetchMenu } = later<AccountMenuProps>(() => import("./AccountMenu"));
+
 function Person({ person }: { person: Me }): ReactNode {
-  const client = useQueryClient();
-  const navigate = useNavigate();
-  const theme = useTheme();
-
-  async function look(team: number) {
-    chooseTeam(team);
-    await forget(client);
-  }
-
-  async function leave() {
-    try {
-      await signOut();
-      leftByChoice();
-      chooseTeam(null);
-      await forget(client);
-      await navigate({ to: "/account/login" });
-    } catch (error) {
-      complain(error);
-    }
-  }
+  const [pressed, setPressed] = useState<Pressed | null>(null);
+  const trigger = (
+    <button
+      type="button"
+      className="flex min-h-9 min-w-0 items-center gap-2 rounded-md px-2 text-left text-sm hover:bg-hover"
+    >
+      <Icon name="account" />
+      <span className="sr-only">Account: </span>
+      <span className="min-w-0 max-md:sr-only">
+        <span className="block truncate font-medium">{person.username}</span>
+        <span className="block truncate text-xs text-soft">{person.team.name}</span>
+      </span>
+    </button>
+  );
+  const waiting = cloneElement(trigger, {
+    "aria-haspopup": "menu",
+    "aria-expanded": false,
+    onPointerEnter: fetchMenu,
+    onFocus: fetchMenu,
+    onClick: (event: MouseEvent) => setPressed(event.detail === 0 ? "key" : "pointer"),
+    onKeyDown: (event: KeyboardEvent) => event.key === "ArrowDown" && setPressed("key"),
+  });
 
   return (
     <div className="flex items-center gap-1 md:flex-col md:items-stretch">
@@ -107,70 +109,15 @@ function Person({ person }: { person: Me }): ReactNode {
           {usd(person.available_usd)} <span className="text-xs font-normal text-soft">USD</span>
         </div>
       </div>
-      <Menu
-        align="start"
-        trigger={
-          <button
-            type="button"
-            className="flex min-h-9 min-w-0 items-center gap-2 rounded-md px-2 text-left text-sm hover:bg-hover"
-          >
-            <Icon name="account" />
-            <span className="sr-only">Account: </span>
-            <span className="min-w-0 max-md:sr-only">
-              <span className="block truncate font-medium">{person.username}</span>
-              <span className="block truncate text-xs text-soft">{person.team.name}</span>
-            </span>
-          </button>
-        }
-      >
-        {person.teams.length > 1 && (
-          <>
-            <DropdownMenu.Label className="label-caps px-2 py-1">Team</DropdownMenu.Label>
-            <DropdownMenu.RadioGroup value={String(person.team.id)} onValueChange={(id) => void look(Number(id))}>
-              {person.teams.map((team) => (
-                <Choice key={team.id} value={String(team.id)}>
-                  {team.name} <span className="text-soft">{words(team.role)}</span>
-                </Choice>
-              ))}
-            </DropdownMenu.RadioGroup>
-            <Rule />
-          </>
-        )}
-        <DropdownMenu.Label className="label-caps px-2 py-1">Theme</DropdownMenu.Label>
-        <DropdownMenu.RadioGroup value={theme} onValueChange={(value) => chooseTheme(value as Theme)}>
-          {(["system", "light", "dark"] as const).map((one) => (
-            <Choice key={one} value={one}>
-              {words(one)}
-            </Choice>
-          ))}
-        </DropdownMenu.RadioGroup>
-        <Rule />
-        <DropdownMenu.Item asChild>
-          <Link to="/account" className={MENU_ITEM}>
-            <Icon name="key" /> Account, keys and team
-          </Link>
-        </DropdownMenu.Item>
-        <MenuItem onSelect={() => void leave()}>
-          <Icon name="out" /> Sign out
-        </MenuItem>
-      </Menu>
+      {pressed ? (
+        <Suspense fallback={waiting}>
+          <AccountMenu person={person} trigger={trigger} pressed={pressed} />
+        </Suspense>
+      ) : (
+        waiting
+      )}
     </div>
   );
-}
-
-function Choice({ value, children }: { value: string; children: ReactNode }): ReactNode {
-  return (
-    <DropdownMenu.RadioItem value={value} className={`${MENU_ITEM} pl-7 [&[data-state=checked]]:pl-2`}>
-      <DropdownMenu.ItemIndicator>
-        <Icon name="check" size={14} />
-      </DropdownMenu.ItemIndicator>
-      {children}
-    </DropdownMenu.RadioItem>
-  );
-}
-
-function Rule(): ReactNode {
-  return <DropdownMenu.Separator className="my-1 border-t border-line" />;
 }
 
 /** A page that failed; the way around it stays. */

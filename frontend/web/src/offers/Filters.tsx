@@ -9,7 +9,7 @@ import { count } from "@/design/format";
 import { Icon } from "@/design/icons";
 import { Drawer } from "@/design/Panel";
 import { BY_NAME, FILTERS, type Filter } from "./filters";
-import { filtersOf, withFilter, type OfferSearch } from "./search";
+import { filtersOf, changed, type OfferSearch } from "./search";
 
 const IN_SIGHT = ["gpu", "provider", "market", "max_usd_per_gpu_hour", "leasable"] as const;
 const ALWAYS_SEEN = ["q", ...IN_SIGHT] as const;
@@ -23,7 +23,7 @@ interface FilterProps {
 
 export function Filters({ search, onChange }: FilterProps): ReactNode {
   const [open, setOpen] = useState(false);
-  const set = (name: string, value: string) => onChange(withFilter(search, name, value));
+  const set = (name: string, value: string) => onChange(changed(search, name, value));
   const on = Object.keys(filtersOf(search)).filter(
     (name) => name !== "q" && !(IN_SIGHT as readonly string[]).includes(name),
   );
@@ -98,7 +98,7 @@ function Chips({ search, onChange }: FilterProps): ReactNode {
             label={`Remove ${BY_NAME.get(name)?.label}`}
             icon="close"
             className="size-6!"
-            onClick={() => onChange(withFilter(search, name, ""))}
+            onClick={() => onChange(changed(search, name, ""))}
           />
         </li>
       ))}
@@ -107,7 +107,7 @@ function Chips({ search, onChange }: FilterProps): ReactNode {
           <Button
             kind="quiet"
             size="sm"
-            onClick={() => onChange(on.reduce((now, [name]) => withFilter(now, name, ""), search))}
+            onClick={() => onChange(on.reduce((now, [name]) => changed(now, name, ""), search))}
           >
             Remove all
           </Button>

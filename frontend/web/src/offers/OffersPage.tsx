@@ -9,7 +9,7 @@ import { Check, Select } from "@/design/Field";
 import { count, plural } from "@/design/format";
 import { Icon } from "@/design/icons";
 import { Empty, Fault, Loading, PageHead } from "@/design/Layout";
-import { Pop } from "@/design/Panel";
+import { Pop } from "@/design/Pop";
 import { COLUMNS } from "./columns";
 import { Compare } from "./Compare";
 import { GROUPS } from "./filters";
@@ -18,7 +18,17 @@ import { Groups, groupsQuery } from "./Groups";
 import { follow, LiveOffers, useNews, useStreamState, type Offer } from "./live";
 import { OfferDrawer } from "./OfferDrawer";
 import { OfferTable } from "./OfferTable";
-import { filtersOf, nextSort, picksOf, sortOf, togglePick, withFilter, type OfferSearch } from "./search";
+import {
+  changed,
+  filtersOf,
+  hiddenOf,
+  nextSort,
+  picksOf,
+  sortOf,
+  toggleColumn,
+  togglePick,
+  type OfferSearch,
+} from "./search";
 
 const PAGE = 200;
 const route = getRouteApi("/own/offers");
@@ -31,8 +41,7 @@ export function OffersPage(): ReactNode {
     [navigate],
   );
   const [live] = useState(() => new LiveOffers());
-  const [compare, setCompare] = useState(false);
-  const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
+  const hidden = useMemo(() => new Set(hiddenOf({ hide: search.hide ?? "" })), [search.hide]);
   const filterKey = JSON.stringify(filtersOf(search));
   const filters = useMemo(() => JSON.parse(filterKey) as Record<string, string>, [filterKey]);
   const book = useBook(filters, sortOf(search), live, !search.group);
@@ -54,7 +63,9 @@ export function OffersPage(): ReactNode {
       void navigate({ search: (now: OfferSearch) => ({ ...now, open: String(offer.id) }), resetScroll: false }),
     [navigate],
   );
-  const without = (name: string) => Object.fromEntries(Object.entries(search).filter(([one]) => one !== name));
+  const without = (name: string) => changed(search, name, "");
+  const compare = (on: boolean) =>
+    void navigate({ search: changed(search, "compare", on ? "1" : ""), resetScroll: false });
 
   return (
     <div className="flex h-[calc(100dvh-5.5rem)] min-h-96 flex-col md:h-[calc(100dvh-2.5rem)]">
@@ -68,15 +79,15 @@ export function OffersPage(): ReactNode {
             hidden
             value={search.group ?? ""}
             options={[["", "Every offer"], ...GROUPS.map(([name, text]) => [name, `By ${text}`] as const)]}
-            onChange={(event) => go(event.target.value ? { ...search, group: event.target.value } : without("group"))}
+            onChange={(event) => go(changed(search, "group", event.target.value))}
           />
         </div>
         {!search.group && (
           <span className="max-sm:hidden">
-            <Columns hidden={hidden} onChange={setHidden} />
+            <Columns hidden={hidden} onToggle={(id) => go(toggleColumn(search, id))} />
           </span>
         )}
-        <Button icon="columns" disabled={picks.size === 0} onClick={() => setCompare(true)}>
+        <Button icon="columns" disabled={picks.size === 0} onClick={() => compare(true)}>
           Compare{picks.size > 0 ? ` ${picks.size}` : ""}
         </Button>
       </PageHead>
@@ -85,7 +96,7 @@ export function OffersPage(): ReactNode {
         <Groups
           by={search.group}
           filters={filters}
-          onOpen={(value) => go(withFilter(without("group"), search.group as string, value))}
+          onOpen={(value) => go(changed(without("group"), search.group as string, value))}
         />
       ) : (
         <>
@@ -110,10 +121,7 @@ export function OffersPage(): ReactNode {
               onPick={pick}
               onOpen={open}
               onMore={book.more}
-              onSort={(column) => {
-                const next = nextSort(search, column);
-                go(next ? { ...search, sort: next } : without("sort"));
-              }}
+              onSort={(column) => go(changed(search, "sort", nextSort(search, column) ?? ""))}
             />
           )}
         </>
@@ -126,8 +134,8 @@ export function OffersPage(): ReactNode {
         onClose={() => void navigate({ search: without("open"), resetScroll: false })}
       />
       <Compare
-        open={compare}
-        onOpenChange={setCompare}
+        open={search.compare !== undefined}
+        onOpenChange={compare}
         offers={[...picks].flatMap((id) => chosen.get(id) ?? [])}
         onDrop={pick}
       />
@@ -239,28 +247,12 @@ function News({ live, onShow }: { live: LiveOffers; onShow: () => void }): React
   );
 }
 
-function Columns({
-  hidden,
-  onChange,
-}: {
-  hidden: ReadonlySet<string>;
-  onChange: (now: ReadonlySet<string>) => void;
-}): ReactNode {
+function Columns({ hidden, onToggle }: { hidden: ReadonlySet<string>; onToggle: (id: string) => void }): ReactNode {
   return (
     <Pop label="Columns" trigger={<Button icon="columns">Columns</Button>}>
       <div className="flex flex-col gap-1">
         {COLUMNS.filter((one) => one.id !== "gpu" && one.id !== "price").map((one) => (
-          <Check
-            key={one.id}
-            label={one.head}
-            checked={!hidden.has(one.id)}
-            onChange={(event) => {
-              const now = new Set(hidden);
-              if (event.target.checked) now.delete(one.id);
-              else now.add(one.id);
-              onChange(now);
-            }}
-          />
+          <Check key={one.id} label={one.head} checked={!hidden.has(one.id)} onChange={() => onToggle(one.id)} />
         ))}
       </div>
     </Pop>

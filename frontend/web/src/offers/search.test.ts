@@ -2,14 +2,16 @@ import { describe, expect, it } from "vitest";
 import schema from "../../../../docs/openapi.json";
 import { FILTERS, SAME_AS } from "./filters";
 import {
+  changed,
   filtersOf,
+  hiddenOf,
   nextSort,
   parseSearch,
   picksOf,
   readOfferSearch,
   stringifySearch,
+  toggleColumn,
   togglePick,
-  withFilter,
 } from "./search";
 
 describe("the list of filters", () => {
@@ -61,5 +63,12 @@ describe("changes", () => {
     expect(picksOf({ pick: "3,x,-1,0,4.5,7" })).toEqual([3, 7]);
   });
 
-  it("drops a filter that is emptied", () => expect(withFilter({ gpu: "T4" }, "gpu", "")).toEqual({}));
+  it("hides a column and shows it again", () => {
+    expect(toggleColumn({ hide: "spark" }, "seen")).toEqual({ hide: "spark,seen" });
+    expect(toggleColumn({ hide: "spark,seen" }, "spark")).toEqual({ hide: "seen" });
+    expect(toggleColumn({ hide: "seen", gpu: "T4" }, "seen")).toEqual({ gpu: "T4" });
+    expect(hiddenOf({})).toEqual([]);
+  });
+
+  it("drops a filter that is emptied", () => expect(changed({ gpu: "T4" }, "gpu", "")).toEqual({}));
 });

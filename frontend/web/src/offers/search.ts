@@ -1,10 +1,10 @@
-/** What the address says of the offers page: filters, order, groups, what is picked and what is looked at. */
+/** What the address says of the offers page: filters, order, groups, columns, what is picked and what is looked at. */
 
 import { BY_NAME, GROUPS, SAME_AS, SORTS } from "./filters";
 
 export type OfferSearch = Record<string, string>;
 
-const OTHERS = new Set(["sort", "group", "pick", "open", "run"]);
+const OTHERS = new Set(["sort", "group", "hide", "pick", "open", "compare"]);
 
 /** Read it; what means nothing is left out, so that a mistyped address still shows offers. */
 export function readOfferSearch(given: Record<string, unknown>): OfferSearch {
@@ -45,13 +45,25 @@ export function picksOf(search: OfferSearch): number[] {
 
 /** With this offer picked, or no longer. */
 export function togglePick(search: OfferSearch, id: number): OfferSearch {
-  const picks = picksOf(search);
-  const now = picks.includes(id) ? picks.filter((one) => one !== id) : [...picks, id];
-  const { pick: _, ...others } = search;
-  return now.length ? { ...others, pick: now.join(",") } : others;
+  return changed(search, "pick", toggled(picksOf(search), id).join(","));
 }
 
-export function withFilter(search: OfferSearch, name: string, value: string): OfferSearch {
+/** The columns that are not shown. */
+export function hiddenOf(search: OfferSearch): string[] {
+  return search.hide?.split(",") ?? [];
+}
+
+/** Without this column, or with it again. */
+export function toggleColumn(search: OfferSearch, id: string): OfferSearch {
+  return changed(search, "hide", toggled(hiddenOf(search), id).join(","));
+}
+
+function toggled<One>(list: readonly One[], one: One): One[] {
+  return list.includes(one) ? list.filter((other) => other !== one) : [...list, one];
+}
+
+/** With `name` at this value; without it where the value is "". */
+export function changed(search: OfferSearch, name: string, value: string): OfferSearch {
   const { [name]: _, ...others } = search;
   return value === "" ? others : { ...others, [name]: value };
 }
