@@ -9,7 +9,8 @@ import { forget, type Me } from "@/api/me";
 import { leftByChoice } from "@/api/session";
 import { words } from "@/design/format";
 import { Icon } from "@/design/icons";
-import { DropdownMenu, Menu, MENU_ITEM, MenuItem, type Pressed } from "@/design/Menu";
+import type { Pressed } from "@/design/later";
+import { DropdownMenu, Menu, MENU_ITEM, MenuItem } from "@/design/Menu";
 import { chooseTheme, useTheme, type Theme } from "./theme";
 import { complain } from "./toasts";
 

@@ -2,13 +2,12 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet, useRouterState } from "@tanstack/react-router";
-import { cloneElement, Suspense, useState, type KeyboardEvent, type MouseEvent, type ReactNode } from "react";
+import type { ReactNode } from "react";
 import { me, type Me } from "@/api/me";
 import { buttonClass, IconButton } from "@/design/Button";
 import { usd } from "@/design/format";
 import { Icon, type IconName } from "@/design/icons";
-import { later } from "@/design/later";
-import type { Pressed } from "@/design/Menu";
+import { later, Pressable } from "@/design/later";
 import { useTitle } from "@/design/title";
 import type { AccountMenuProps } from "./AccountMenu";
 import { Arrival } from "./Arrival";
@@ -75,10 +74,9 @@ function SignIn(): ReactNode {
   );
 }
 
-const { Drawn: AccountMenu, fetch: fetchMenu } = later<AccountMenuProps>(() => import("./AccountMenu"));
+const { Drawn: AccountMenu, fetch } = later<AccountMenuProps>(() => import("./AccountMenu"));
 
 function Person({ person }: { person: Me }): ReactNode {
-  const [pressed, setPressed] = useState<Pressed | null>(null);
   const trigger = (
     <button
       type="button"
@@ -92,15 +90,6 @@ function Person({ person }: { person: Me }): ReactNode {
       </span>
     </button>
   );
-  const waiting = cloneElement(trigger, {
-    "aria-haspopup": "menu",
-    "aria-expanded": false,
-    onPointerEnter: fetchMenu,
-    onFocus: fetchMenu,
-    onClick: (event: MouseEvent) => setPressed(event.detail === 0 ? "key" : "pointer"),
-    onKeyDown: (event: KeyboardEvent) => event.key === "ArrowDown" && setPressed("key"),
-  });
-
   return (
     <div className="flex items-center gap-1 md:flex-col md:items-stretch">
       <div className="px-2 text-right md:mb-2 md:text-left">
@@ -109,13 +98,9 @@ function Person({ person }: { person: Me }): ReactNode {
           {usd(person.available_usd)} <span className="text-xs font-normal text-soft">USD</span>
         </div>
       </div>
-      {pressed ? (
-        <Suspense fallback={waiting}>
-          <AccountMenu person={person} trigger={trigger} pressed={pressed} />
-        </Suspense>
-      ) : (
-        waiting
-      )}
+      <Pressable trigger={trigger} popup="menu" fetch={fetch}>
+        {(pressed) => <AccountMenu person={person} trigger={trigger} pressed={pressed} />}
+      </Pressable>
     </div>
   );
 }

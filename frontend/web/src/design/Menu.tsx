@@ -2,9 +2,7 @@
 
 import { DropdownMenu } from "radix-ui";
 import { useRef, type ReactNode } from "react";
-
-/** How its button was used: by a key, which goes on to the first item, or by a pointer. */
-export type Pressed = "key" | "pointer";
+import type { Pressed } from "./later";
 
 interface MenuProps {
   trigger: ReactNode;

@@ -1,33 +1,15 @@
 /** A few things more, where they were asked for. */
 
-import { Popover } from "radix-ui";
 import type { ReactNode } from "react";
+import { later, Pressable } from "./later";
+import type { PopProps } from "./Popup";
 
-export function Pop({
-  trigger,
-  label,
-  className = "",
-  children,
-}: {
-  trigger: ReactNode;
-  label: string;
-  className?: string;
-  children: ReactNode;
-}): ReactNode {
+const { Drawn, fetch } = later<PopProps>(() => import("./Popup"));
+
+export function Pop(props: PopProps): ReactNode {
   return (
-    <Popover.Root>
-      <Popover.Trigger asChild>{trigger}</Popover.Trigger>
-      <Popover.Portal>
-        <Popover.Content
-          aria-label={label}
-          align="start"
-          sideOffset={6}
-          collisionPadding={8}
-          className={`raised p-3 ${className}`}
-        >
-          {children}
-        </Popover.Content>
-      </Popover.Portal>
-    </Popover.Root>
+    <Pressable trigger={props.trigger} popup="dialog" fetch={fetch}>
+      {() => <Drawn {...props} />}
+    </Pressable>
   );
 }
