@@ -40,7 +40,10 @@ STYLE = """<style>
 & dl{display:flex;flex-wrap:wrap;gap:.5rem 2.25rem;margin:.5rem 0;padding:0}
 & dt{float:none;width:auto;clear:none;color:var(--soft);font-size:12px;font-weight:400;margin:0;padding:0}
 & dd{white-space:nowrap;float:none;width:auto;margin:0;padding:0;font-size:15px;font-variant-numeric:tabular-nums}
-& progress{width:100%;height:6px;accent-color:#2f81f7;display:block;margin:.35rem 0 0}
+& progress{width:100%;height:6px;display:block;margin:.35rem 0 0;appearance:none;border:0;background:var(--line)}
+& progress::-webkit-progress-bar{background:var(--line)}
+& progress::-webkit-progress-value{background:#2f81f7}
+& progress::-moz-progress-bar{background:#2f81f7}
 & .curve{width:100%;max-width:44rem;height:auto;display:block;margin:.5rem 0 0}
 & .curve text{font-size:11px;fill:currentColor;opacity:.75}
 & .curve .grid{stroke:currentColor;opacity:.18}
