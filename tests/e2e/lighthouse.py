@@ -25,7 +25,8 @@ def scores(url: str, *, key: str, form: str, categories: tuple[str, ...]) -> dic
         *(["--preset=desktop"] if form == "desktop" else []),
     ]
     env = os.environ | {"CHROME_PATH": str(shutil.which("chromium"))}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=180)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, f"{url} as {form}: {done.stderr[-2000:] or done.stdout[-2000:]}"
     report = json.loads(done.stdout)
     assert "runtimeError" not in report, report["runtimeError"]
     return {name: round(report["categories"][name]["score"] * 100) for name in categories}
