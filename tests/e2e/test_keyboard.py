@@ -134,3 +134,30 @@ def test_a_run_is_found_ordered_watched_and_stopped_by_keyboard_alone(
     kim.page.get_by_text("Cancelled").first.wait_for(timeout=90_000)
     kim.look("keyboard-done", settle_ms=800)
     kim.expects("status of 404")
+
+
+def test_what_is_fetched_when_its_button_is_used_is_entered_and_left_by_keyboard(
+    person: Callable[..., Person], yard: Yard
+) -> None:
+    lee = person()
+    page = lee.sign_up("lee@example.org")
+    keys = Keyboard(page)
+
+    for key in ("Enter", "ArrowDown"):
+        page.reload()
+        page.locator('[role="row"][data-index="0"]').wait_for()
+        keys.to("^Account: ")
+        keys.press(key)
+        page.get_by_role("menuitemradio", name="System").and_(page.locator(":focus")).wait_for()
+        keys.press("ArrowDown")
+        assert keys.focused == "Light"
+        keys.press("Escape")
+        page.get_by_role("menu").wait_for(state="hidden")
+        assert keys.focused.startswith("Account: ")
+
+    keys.to("^Columns$")
+    keys.press("Enter")
+    page.get_by_role("dialog", name="Columns").locator(":focus").wait_for()
+    keys.press("Escape")
+    page.get_by_role("dialog").wait_for(state="hidden")
+    assert keys.focused == "Columns"

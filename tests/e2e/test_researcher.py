@@ -33,8 +33,14 @@ def test_a_researcher_takes_a_model_home_although_a_machine_is_lost(
     page.keyboard.press("Escape")
     page.wait_for_url(re.compile("gpu=CPU.*country=DE|country=DE.*gpu=CPU"))
     page.get_by_text("3 offers, USD").wait_for()
+    page.get_by_role("button", name="Columns").click()
+    page.get_by_role("dialog", name="Columns").get_by_label("7 days").uncheck()
+    page.keyboard.press("Escape")
+    page.wait_for_url(re.compile("hide=spark"))
     page.reload()
     page.get_by_text("3 offers, USD").wait_for()
+    page.get_by_role("columnheader", name="Stock").wait_for()
+    assert page.get_by_role("columnheader", name="7 days").count() == 0
     for box in page.get_by_role("checkbox", name=re.compile("^Pick ")).all():
         box.check()
     page.get_by_role("button", name="Compare 3").click()
@@ -43,6 +49,7 @@ def test_a_researcher_takes_a_model_home_although_a_machine_is_lost(
     drawer.get_by_label("Samples a second on one such GPU").fill("200")
     drawer.get_by_role("row", name=re.compile("^Cost to finish")).get_by_text("$").first.wait_for()
     ada.look("journey-compare")
+    page.reload()  # The drawer is in the address, too.
     drawer.get_by_role("link", name=re.compile("together|all of these|these", re.I)).click()
 
     # The run, its quotes, one click.
