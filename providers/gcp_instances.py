@@ -118,10 +118,10 @@ def wanted(order: LaunchOrder, shape: Shape, image: str) -> tuple[dict[str, str]
 
 def machine_of(zone: str, row: Any) -> Machine | None:
     """Translate an instance of ours; None when it was taken away. An unknown state counts as one that will run."""
-    status = row.get("status")
+    status = str(row.get("status"))
     if status in LOST:
         return None
-    return launched(key_of(row), zone, STATES.get(str(status), MachineState.BOOTING), _address(row))
+    return launched(key_of(row), zone, STATES.get(status, MachineState.BOOTING), _address(row))
 
 
 def launched(key: str, zone: str, state: MachineState = MachineState.BOOTING, address: str | None = None) -> Machine:

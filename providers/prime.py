@@ -217,10 +217,10 @@ def _alive(key: str, pod: Any) -> Machine:
 
 def _machine(pod: dict[str, Any]) -> Machine | None:
     """Translate a pod of ours; None when it is lost to us. A state that is new to us is not an end."""
-    key, status = _key(pod), pod.get("status")
+    key, status = _key(pod), str(pod.get("status"))
     if not key or status in LOST:
         return None
-    state = STATES.get(str(status), MachineState.BOOTING)
+    state = STATES.get(status, MachineState.BOOTING)
     return Machine(key=key, machine_id=str(pod.get("id") or ""), state=state, address=_address(pod))
 
 

@@ -487,6 +487,7 @@ class TestMachines:
             ("STOPPING", MachineState.STOPPING),
             ("SUSPENDING", MachineState.STOPPING),
             ("SOMETHING_NEW", MachineState.BOOTING),
+            (["RUNNING"], MachineState.BOOTING),
         ],
     )
     def test_a_state_is_one_of_three(self, provider, cloud, status, state):
