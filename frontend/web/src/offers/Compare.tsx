@@ -75,7 +75,7 @@ export function Compare({ open, offers, onOpenChange, onDrop }: Props): ReactNod
           placeholder="350"
         />
       </form>
-      <div className="overflow-x-auto">
+      <div className={offers.length > 0 ? "overflow-x-auto" : "hidden"}>
         <table className="text-sm tabular-nums">
           <thead>
             <tr>
@@ -190,7 +190,7 @@ export function Compare({ open, offers, onOpenChange, onDrop }: Props): ReactNod
       )}
       {offers.length === 0 && (
         <p className="text-sm text-soft">
-          Nothing is picked.{" "}
+          There is nothing to compare.{" "}
           <Button kind="quiet" size="sm" onClick={() => onOpenChange(false)}>
             Back to the table
           </Button>
